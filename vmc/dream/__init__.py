@@ -1,0 +1,1 @@
+"""The dream: M stepped by itself as a batch."""

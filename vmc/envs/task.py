@@ -1,0 +1,103 @@
+"""What `vmc` knows about an environment beyond what Gymnasium says: one table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from vmc.envs.preprocess import PreprocessedFrames
+from vmc.envs.squash import ActionSquash
+from vmc.errors import VmcError
+
+
+def _carracing_squash() -> ActionSquash:
+    """Steer tanh, gas (tanh + 1) / 2, brake max(tanh, 0): a zero output does not brake."""
+    low, high = np.float32([-1, 0, 0]), np.float32([1, 1, 1])
+    return ActionSquash(np.float32([0, 0.5, 0]), np.float32([1, 0.5, 1]), low, high)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment's entry in the table.
+
+    Attributes:
+        crop_rows: keep rows `[0, crop_rows)` of the picture; None keeps all.
+        squash: makes the action squash; None derives it from the Box action space.
+        latent_size: Z, V's width.
+        hidden_size: H, M's width.
+    """
+
+    crop_rows: int | None = None
+    squash: Callable[[], ActionSquash] | None = None
+    latent_size: int = 32
+    hidden_size: int = 256
+
+
+TASKS = {
+    # Rows 84-95 are the panel with the score and the indicators.
+    "CarRacing-v3": Task(crop_rows=84, squash=_carracing_squash),
+    "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
+}
+
+
+def get_task(env_id: str) -> Task:
+    """The table's entry, or the default one."""
+    return TASKS.get(env_id, Task())
+
+
+def env_slug(env_id: str) -> str:
+    """A folder name for an environment: `CarRacing-v3` gives `carracing-v3`."""
+    return env_id.split(":")[-1].replace("/", "-").lower()
+
+
+def check_env(env_id: str) -> None:
+    """Makes and closes the environment, so that what does not fit is told before any work is done."""
+    make_env(env_id).close()
+
+
+def make_env(env_id: str) -> gym.Env[Any, Any]:
+    """A single environment whose observations are frames, uint8 (64, 64, 3), with no autoreset.
+
+    Raises:
+        VmcError: no such environment, or one whose observations or actions do not fit.
+    """
+    try:
+        env = gym.make(env_id)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise _unknown(env_id, error) from None
+    problem = _misfit(env)
+    if problem:
+        env.close()
+        raise VmcError(f"{env_id} does not fit: {problem}.", "vmc needs uint8 pictures and a bounded Box action.")
+    return PreprocessedFrames(env, get_task(env_id).crop_rows)
+
+
+def action_squash(env_id: str, env: gym.Env[Any, Any]) -> ActionSquash:
+    """The squash of the environment's task, or the one that fills its Box."""
+    make = get_task(env_id).squash
+    space = env.action_space
+    assert isinstance(space, gym.spaces.Box)
+    return make() if make else ActionSquash.from_bounds(space.low, space.high)
+
+
+def _misfit(env: gym.Env[Any, Any]) -> str | None:
+    seen, acts = env.observation_space, env.action_space
+    if not (isinstance(seen, gym.spaces.Box) and seen.dtype == np.uint8 and len(seen.shape) == 3):
+        return f"its observations are {seen}, not uint8 pictures (height, width, 3)"
+    if seen.shape[2] != 3:
+        return f"its pictures have {seen.shape[2]} channels, not 3"
+    if not (isinstance(acts, gym.spaces.Box) and len(acts.shape) == 1 and acts.is_bounded()):
+        return f"its actions are {acts}, not a bounded one-dimensional Box"
+    return None
+
+
+def _unknown(env_id: str, error: Exception) -> VmcError:
+    # Gymnasium's own message names the module or the version to take; without one, look for a similar name.
+    near = difflib.get_close_matches(env_id, gym.registry.keys(), n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}?" if near else "`--env` takes any registered id, or module:Id-v0."
+    return VmcError(f"No environment {env_id!r}: {str(error).rstrip('.')}.", hint)

@@ -1,0 +1,102 @@
+"""One episode of one environment under one policy: the only loop that steps a real environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from vmc.errors import VmcError
+
+Frame = npt.NDArray[np.uint8]
+Action = npt.NDArray[np.float32]
+
+
+class Policy(Protocol):
+    """Maps frames to actions; `reset` begins an episode with that episode's own random stream."""
+
+    def reset(self, rng: np.random.Generator) -> None: ...
+
+    def act(self, frame: Frame) -> Action: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to truncate an episode before the environment does.
+
+    Attributes:
+        max_steps: a time limit; None leaves it to the environment.
+        stall_steps: stop after so many steps without a positive reward (no tile reached); for training only.
+    """
+
+    max_steps: int | None = None
+    stall_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one episode came to."""
+
+    env_seed: int
+    episode_return: float
+    episode_length: int
+    terminated: bool
+    truncated: bool
+
+
+@dataclass
+class Recording:
+    """A recorded episode of T steps: T actions and rewards, T + 1 frames (the terminal frame included)."""
+
+    frames: list[Frame] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+
+
+def run_episode(
+    env: gym.Env[Any, Any],
+    policy: Policy,
+    env_seed: int,
+    rng: np.random.Generator,
+    limits: Limits = Limits(),
+    recording: Recording | None = None,
+) -> Outcome:
+    """Runs one episode from `env.reset(seed=env_seed)` to its end.
+
+    Args:
+        env: a single environment whose observations are preprocessed frames, uint8 (64, 64, 3).
+        rng: the policy's random stream for this episode.
+        recording: filled with every frame, applied action and reward, when given.
+
+    Raises:
+        VmcError: the environment returned a reward that is not finite.
+    """
+    frame, _ = env.reset(seed=env_seed)
+    policy.reset(rng)
+    if recording is not None:
+        recording.frames.append(frame)
+    total, length, last_gain = 0.0, 0, 0
+    terminated = truncated = False
+    while not (terminated or truncated):
+        action = policy.act(frame)
+        frame, reward, terminated, truncated, _ = env.step(action)
+        reward = float(reward)
+        if not np.isfinite(reward):
+            raise VmcError(f"{env.spec.id if env.spec else env} returned the reward {reward} at step {length}.")
+        total, length = total + reward, length + 1
+        last_gain = length if reward > 0 else last_gain
+        if recording is not None:
+            recording.frames.append(frame)
+            recording.actions.append(action)
+            recording.rewards.append(reward)
+        truncated = bool(truncated) or _over(limits, length, last_gain)
+    return Outcome(env_seed, total, length, bool(terminated), truncated)
+
+
+def _over(limits: Limits, length: int, last_gain: int) -> bool:
+    too_long = limits.max_steps is not None and length >= limits.max_steps
+    stalled = limits.stall_steps is not None and length - last_gain >= limits.stall_steps
+    return too_long or stalled

@@ -1,0 +1,186 @@
+"""CMA-ES by ask and tell (pycma), whose whole state can be stored as plain arrays and numbers.
+
+Example:
+    >>> search = Search(SearchSettings(population=8, step_size=0.5), num_parameters=3, seed=0)
+    >>> for _ in range(60):
+    ...     candidates = search.ask()
+    ...     search.tell(candidates, [-np.sum((x - 1) ** 2) for x in candidates])  # fitness: higher is better
+    >>> bool(np.allclose(search.mean, 1, atol=1e-3))
+    True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cma
+import numpy as np
+import numpy.typing as npt
+
+from vmc.errors import VmcError
+from vmc.seeding import stream
+
+Array = npt.NDArray[np.float64]
+
+# The parts of pycma's object that hold the state of a search, as attributes of the strategy ("" is itself).
+_PARTS = ("", "adapt_sigma", "sm", "sigma_vec", "best", "best.last", "fit", "_stoptolxstagnation")
+# Their attributes that a strategy made anew has alike, or that only pass from one call to the next.
+_DERIVED = {"timer", "C", "B", "D", "dC"}
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How CMA-ES searches.
+
+    Attributes:
+        population: candidates a generation.
+        step_size: the first standard deviation of the parameters.
+    """
+
+    population: int = 32
+    step_size: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.population < 4:
+            raise VmcError(f"The population is {self.population}; CMA-ES needs at least 4 candidates.")
+        if not self.step_size > 0:
+            raise VmcError(f"The step size is {self.step_size}; it must be above 0.")
+
+
+class _Normal:
+    """pycma's source of normal numbers: our own stream, since pycma's `seed` would reseed global NumPy."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def __call__(self, *shape: int) -> Array:
+        return self.generator.standard_normal(shape)
+
+
+class Search:
+    """A search for the parameters with the highest fitness. Only this class knows that pycma minimises.
+
+    Args:
+        num_parameters: N, the length of a candidate.
+        mean: where to start, (N,); zeros by default, as in the paper.
+        seed, phase: name the random stream.
+    """
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        num_parameters: int,
+        seed: int,
+        mean: Array | None = None,
+        phase: int = 0,
+    ) -> None:
+        self.settings = settings
+        self._normal = _Normal(stream(seed, "search", phase))
+        self._strategy = _new_strategy(np.zeros(num_parameters) if mean is None else mean, settings, self._normal)
+
+    @property
+    def mean(self) -> Array:
+        """The distribution's mean, (N,)."""
+        return np.array(self._strategy.mean)
+
+    @property
+    def step_size(self) -> float:
+        """The present overall standard deviation."""
+        return float(self._strategy.sigma)
+
+    @property
+    def generation(self) -> int:
+        """Generations told so far."""
+        return int(self._strategy.countiter)
+
+    def ask(self) -> Array:
+        """The next candidates, (P, N)."""
+        return np.array(self._strategy.ask())
+
+    def tell(self, candidates: Array, fitness: Sequence[float] | Array) -> None:
+        """Learns the candidates' fitness, (P,), higher is better.
+
+        Raises:
+            VmcError: a fitness that is not finite; pycma would accept NaN in silence.
+        """
+        fitness = np.asarray(fitness, np.float64)
+        if not np.isfinite(fitness).all():
+            raise VmcError(f"Candidate {int(np.argmin(np.isfinite(fitness)))} has a fitness that is not finite.")
+        self._strategy.tell(list(candidates), list(-fitness))
+
+    def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """Everything that decides the next generations, between a tell and an ask: (arrays, JSON values)."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        numbers: dict[str, Any] = {}
+        for part in _PARTS:
+            for name, value in vars(_part(self._strategy, part)).items():
+                key = f"{part}.{name}" if part else name
+                if name in _DERIVED and part == "":
+                    continue
+                if isinstance(value, np.ndarray):
+                    arrays[key] = value
+                elif value is None or isinstance(value, bool | int | float | np.number):
+                    numbers[key] = value.item() if isinstance(value, np.number) else value
+                elif type(value) is list and all(isinstance(v, float) for v in value):
+                    arrays[key] = np.array(value, np.float64)
+        generator = self._normal.generator.bit_generator.state
+        return arrays, {"attributes": _plain(numbers), "generator": generator}
+
+    def restore(self, arrays: dict[str, npt.NDArray[Any]], values: dict[str, Any]) -> None:
+        """Puts back what `state` gave. Nothing but numbers is taken from it, so it cannot run code.
+
+        Raises:
+            VmcError: a state of a search with another number of parameters.
+        """
+        if arrays["mean"].shape != self._strategy.mean.shape:
+            raise VmcError(
+                f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}."
+            )
+        _make_lazy_attributes(self._strategy)
+        for key, value in {**_unplain(values["attributes"]), **arrays}.items():
+            part, _, name = key.rpartition(".")
+            if part not in _PARTS or not isinstance(value, np.ndarray | bool | int | float | None):
+                raise VmcError(f"The stored search holds {key}, which is no state of a search.")
+            owner = _part(self._strategy, part)
+            if type(vars(owner).get(name)) is list:
+                value = list(value)
+            setattr(owner, name, np.array(value) if isinstance(value, np.ndarray) else value)
+        sampler = self._strategy.sm
+        self._strategy.C, self._strategy.B, self._strategy.D = sampler.C, sampler.B, sampler.D
+        self._strategy.dC = sampler.variances
+        self._normal.generator.bit_generator.state = values["generator"]
+
+
+def _new_strategy(mean: Array, settings: SearchSettings, normal: Any) -> Any:
+    options = {
+        "popsize": settings.population,
+        "randn": normal,
+        "seed": np.nan,  # leaves the global generator alone
+        "verbose": -9,
+        "verb_log": 0,
+        "verb_disp": 0,
+    }
+    return cma.CMAEvolutionStrategy(mean, settings.step_size, options)
+
+
+def _part(strategy: Any, part: str) -> Any:
+    for name in filter(None, part.split(".")):
+        strategy = getattr(strategy, name)
+    return strategy
+
+
+def _make_lazy_attributes(strategy: Any) -> None:
+    """One generation on made-up fitness: pycma creates some attributes only then. All are overwritten after."""
+    candidates = strategy.ask()
+    strategy.tell(candidates, list(range(len(candidates))))
+
+
+def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
+    # JSON has no infinities.
+    return {k: repr(v) if isinstance(v, float) and not np.isfinite(v) else v for k, v in numbers.items()}
+
+
+def _unplain(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(v) if isinstance(v, str) else v for k, v in numbers.items()}

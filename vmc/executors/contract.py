@@ -1,0 +1,57 @@
+"""The contract of an executor, and the choice of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from vmc.errors import VmcError
+
+Job = TypeVar("Job", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+
+MAX_ATTEMPTS = 3
+
+
+class Worker(Protocol[Job, Result]):
+    """Keeps what is costly to make (an environment, models) and runs one job at a time.
+
+    A job's result must depend on the job alone: it may be run again, by another worker, after a failure.
+    """
+
+    def run(self, job: Job) -> Result: ...
+
+    def close(self) -> None: ...
+
+
+class Executor(Protocol[Job, Result]):
+    """Runs jobs on workers. A job that raises is run again on a fresh worker, never given a made-up result."""
+
+    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+        """Yields (position in jobs, result) as they finish, in any order.
+
+        Raises:
+            VmcError: raised by a worker (bad input, not tried again), or a job that failed `MAX_ATTEMPTS` times.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def make_executor(make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> Executor[Any, Any]:
+    """`num_workers` worker processes, or this process when it is 0. `make_worker` must be picklable."""
+    from vmc.executors.processes import ProcessExecutor
+    from vmc.executors.serial import SerialExecutor
+
+    return ProcessExecutor(make_worker, num_workers) if num_workers else SerialExecutor(make_worker)
+
+
+def report_failure(failures: int, where: str, trace: str) -> None:
+    """Shows a failed job's traceback; gives up after `MAX_ATTEMPTS`."""
+    if failures >= MAX_ATTEMPTS:
+        raise VmcError(
+            f"A job failed {failures} times, last in {where}:\n{trace.rstrip()}",
+            "Nothing was lost: mend the cause and run the same command again.",
+        )
+    print(f"{where} failed; its job is run again on a fresh worker.\n{trace}", file=sys.stderr, flush=True)

@@ -1,0 +1,193 @@
+"""Jobs in worker processes: spawned, single-threaded, kept, and replaced when they die.
+
+Each worker has a pipe of its own and at most one job. The parent waits on all pipes and process sentinels at once,
+so a worker that is killed is noticed at once and there is no queue that could hang.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from vmc.errors import VmcError
+from vmc.executors.contract import Worker, report_failure
+
+# Read by the libraries when they are first imported, so they must be in the worker's environment from its start.
+# N workers with N threads each is the commonest way to be slow.
+_WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "SDL_VIDEODRIVER": "dummy",
+    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+}
+
+
+class ProcessExecutor:
+    """The contract of `Executor` on `num_workers` spawned processes, started at the first `map`."""
+
+    def __init__(self, make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> None:
+        self._make_worker = make_worker
+        self._num_workers = num_workers
+        self._workers: list[_Process] = []
+
+    def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        waiting = deque(range(len(jobs)))
+        failures = [0] * len(jobs)
+        try:
+            while len(self._workers) < min(self._num_workers, len(jobs)):
+                self._workers.append(_Process(self._make_worker))
+            yield from self._drain(jobs, waiting, failures)
+        except BaseException:
+            # A worker may be in the middle of a job whose result nobody waits for any more.
+            self.close()
+            raise
+
+    def _drain(
+        self, jobs: Sequence[Any], waiting: deque[int], failures: list[int]
+    ) -> Iterator[tuple[int, Any]]:
+        done = 0
+        while done < len(jobs):
+            for worker in self._workers:
+                if worker.position is None and waiting:
+                    worker.start(waiting.popleft(), jobs)
+            for worker in _ready(self._workers):
+                position, outcome = worker.finish()
+                if isinstance(outcome, _Done):
+                    done += 1
+                    yield position, outcome.result
+                    continue
+                if outcome.error is not None:
+                    raise outcome.error
+                failures[position] += 1
+                where = f"worker {worker.pid}"
+                worker.kill()
+                self._workers[self._workers.index(worker)] = _Process(self._make_worker)
+                report_failure(failures[position], where, outcome.trace)
+                waiting.appendleft(position)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the present workers."""
+        return [worker.pid for worker in self._workers]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+
+
+class _Done:
+    """Sent by a worker: the job's result."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class _Failed:
+    """Sent by a worker, or made for one that died: the traceback, and the error if it was a `VmcError`."""
+
+    def __init__(self, trace: str, error: VmcError | None = None) -> None:
+        self.trace = trace
+        self.error = error
+
+
+class _Process:
+    """The parent's end of one worker process."""
+
+    def __init__(self, make_worker: Callable[[], Worker[Any, Any]]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, make_worker), daemon=True)
+        with _environment(_WORKER_ENVIRONMENT):
+            self.process.start()
+        theirs.close()
+        self.position: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def start(self, position: int, jobs: Sequence[Any]) -> None:
+        self.position = position
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died; `finish` says so
+            self.connection.send(jobs[position])
+
+    def finish(self) -> tuple[int, _Done | _Failed]:
+        """The finished job's position and what came of it; call when the pipe or the sentinel is ready."""
+        position = self.position
+        assert position is not None
+        self.position = None
+        try:
+            return position, self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join(timeout=5)
+            code = self.process.exitcode
+            how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+            return position, _Failed(f"The process died ({how}) in the middle of a job.")
+
+    def kill(self) -> None:
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+
+
+def _ready(workers: list[_Process]) -> list[_Process]:
+    busy = [worker for worker in workers if worker.position is not None]
+    # A pipe whose other end is closed is ready too, so a death wakes this as well as a result.
+    ready = wait([worker.connection for worker in busy])
+    return [worker for worker in busy if worker.connection in ready]
+
+
+def _serve(connection: Connection, make_worker: Callable[[], Worker[Any, Any]]) -> None:
+    """A worker process's main: makes its worker at the first job, and runs jobs until the parent goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    worker: Worker[Any, Any] | None = None
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        outcome: _Done | _Failed
+        try:
+            if worker is None:
+                worker = make_worker()
+            outcome = _Done(worker.run(job))
+        except VmcError as error:
+            outcome = _Failed(traceback.format_exc(), error)
+        except Exception:
+            outcome = _Failed(traceback.format_exc())
+        with suppress(BrokenPipeError):
+            connection.send(outcome)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,110 @@
+"""V: the convolutional variational autoencoder (paper, appendix A.1; hardmaru's `carracing/vae/vae.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_ENCODER_CHANNELS = (3, 32, 64, 128, 256)
+_DECODER_CHANNELS = (1024, 128, 64, 32, 3)
+_DECODER_KERNELS = (5, 5, 6, 6)
+_FEATURES = 2 * 2 * 256  # what four stride-2 convolutions leave of 64x64
+
+
+@dataclass(frozen=True)
+class VAESettings:
+    """V's shape.
+
+    Attributes:
+        latent_size: Z; 32 in the paper (64 for Doom).
+    """
+
+    latent_size: int = 32
+
+
+@dataclass(frozen=True)
+class VAELoss:
+    """The parts of V's loss, each a mean over frames (scalars).
+
+    Attributes:
+        total: reconstruction + floored KL.
+        reconstruction: squared error summed over the 64x64x3 values in [0, 1].
+        kl: KL(q(z | frame) || N(0, I)) in nats, before the floor.
+    """
+
+    total: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def to_input(frames: Tensor) -> Tensor:
+    """uint8 (B, 64, 64, 3) to float32 (B, 3, 64, 64) in [0, 1]; the result is channels-last in memory."""
+    return frames.permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_frames(images: Tensor) -> Tensor:
+    """The inverse: (B, 3, 64, 64) in [0, 1] to uint8 (B, 64, 64, 3)."""
+    return images.permute(0, 2, 3, 1).mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+class ConvVAE(nn.Module):
+    """Compresses a frame into a diagonal Gaussian over Z latents; 4,348,547 parameters for Z = 32."""
+
+    def __init__(self, settings: VAESettings = VAESettings()) -> None:
+        super().__init__()
+        self.settings = settings
+        pairs = zip(_ENCODER_CHANNELS, _ENCODER_CHANNELS[1:], strict=False)
+        self.encoder = nn.ModuleList(nn.Conv2d(i, o, kernel_size=4, stride=2) for i, o in pairs)
+        self.mean = nn.Linear(_FEATURES, settings.latent_size)
+        self.log_variance = nn.Linear(_FEATURES, settings.latent_size)
+        self.expand = nn.Linear(settings.latent_size, _DECODER_CHANNELS[0])
+        shapes = zip(_DECODER_CHANNELS, _DECODER_CHANNELS[1:], _DECODER_KERNELS, strict=False)
+        self.decoder = nn.ModuleList(nn.ConvTranspose2d(i, o, kernel_size=k, stride=2) for i, o, k in shapes)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, 64, 64) in [0, 1] to the posterior's mean and log-variance, each (B, Z)."""
+        for conv in self.encoder:
+            images = F.relu(conv(images))
+        features = images.flatten(1)
+        return self.mean(features), self.log_variance(features)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z) to images (B, 3, 64, 64) in [0, 1]."""
+        images = self.expand(latents)[:, :, None, None]
+        *hidden, last = self.decoder
+        for deconv in hidden:
+            images = F.relu(deconv(images))
+        return torch.sigmoid(last(images))
+
+    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, 64, 64) and noise ~ N(0, I) (B, Z) to (reconstruction, mean, log-variance)."""
+        mean, log_variance = self.encode(images)
+        return self.decode(sample_latent(mean, log_variance, noise)), mean, log_variance
+
+
+def sample_latent(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """z = mean + exp(log_variance / 2) * noise (reparametrisation); all of one shape."""
+    return mean + torch.exp(0.5 * log_variance) * noise
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats: (B, Z) to (B,)."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+
+
+def vae_loss(
+    images: Tensor, reconstruction: Tensor, mean: Tensor, log_variance: Tensor, kl_floor: float = 0.5
+) -> VAELoss:
+    """Squared error summed over pixels, plus KL floored per frame at `kl_floor` nats a latent dimension.
+
+    Args:
+        images, reconstruction: (B, 3, 64, 64) in [0, 1].
+        mean, log_variance: (B, Z).
+    """
+    squared_error = (images - reconstruction.float()).square().flatten(1).sum(dim=1).mean()
+    kl = kl_divergence(mean.float(), log_variance.float())
+    floored = kl.clamp(min=kl_floor * mean.shape[1]).mean()
+    return VAELoss(squared_error + floored, squared_error, kl.mean())

@@ -1,0 +1,154 @@
+"""Stage `rollouts`: episodes from the real environment to HDF5, in worker processes.
+
+This module imports no torch, so that a worker with a random policy starts in a second.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vmc.envs import PREPROCESSING, action_squash, make_env
+from vmc.episode import Limits, Policy, Recording, run_episode
+from vmc.errors import VmcError
+from vmc.executors import make_executor
+from vmc.policies import POLICIES
+from vmc.progress import Progress
+from vmc.seeding import env_seed, stream
+from vmc.storage.files import locked
+from vmc.storage.rollouts import (
+    Episode,
+    RolloutDataset,
+    Source,
+    check_env_matches,
+    present_indices,
+    write_shard,
+)
+
+# Small enough that two workers share even a small job, large enough that 10,000 episodes are 2,500 files.
+_EPISODES_PER_SHARD = 4
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """How episodes are made.
+
+    Attributes:
+        env: the environment's id.
+        episodes: how many the folder shall hold in the end; only the missing ones are made.
+        policy: `random`, `brownian` or `controller`.
+        noise: for `controller`: standard deviation of correlated noise added to C's outputs before the squash.
+        max_steps: a time limit below the environment's own; None leaves it alone.
+        seed: episode i depends on `(seed, i)` alone (and on the policy).
+    """
+
+    env: str
+    episodes: int
+    policy: str = "brownian"
+    noise: float = 0.5
+    max_steps: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `collect` did."""
+
+    added_episodes: int
+    added_steps: int
+    num_episodes: int
+    num_frames: int
+    mean_return: float
+    seconds: float
+
+
+def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers: int) -> Collected:
+    """Brings the folder `data` to `settings.episodes` episodes.
+
+    Args:
+        run: the run whose V, M and C drive, for the policy `controller`.
+
+    Raises:
+        VmcError: a folder of another environment, a damaged shard, a folder that cannot be written.
+    """
+    started = time.monotonic()
+    with locked(data):
+        present = present_indices(data)
+        if present:
+            check_env_matches(RolloutDataset(data), settings.env, PREPROCESSING)
+        missing = [index for index in range(settings.episodes) if index not in present]
+        jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
+        steps = 0
+        make_worker = partial(_CollectWorker, settings, data, run)
+        with (
+            closing(make_executor(make_worker, num_workers)) as executor,
+            Progress("rollouts", len(missing), "episodes") as progress,
+        ):
+            for position, returns_and_lengths in executor.map(jobs):
+                returns, lengths = zip(*returns_and_lengths, strict=True)
+                steps += sum(lengths)
+                progress.advance(len(jobs[position]), mean_return=float(np.mean(returns)))
+        dataset = RolloutDataset(data)
+    mean_return = float(np.mean([episode.episode_return for episode in dataset.episodes]))
+    seconds = time.monotonic() - started
+    return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds)
+
+
+class _CollectWorker:
+    """Keeps an environment and a policy; its jobs are lists of episode numbers, each written as one shard."""
+
+    def __init__(self, settings: CollectSettings, data: Path, run: Path | None) -> None:
+        self._settings = settings
+        self._data = data
+        self._env = make_env(settings.env)
+        self._policy, description = _make_policy(settings, self._env, run)
+        self._source = Source(settings.env, PREPROCESSING, description, settings.seed)
+
+    def run(self, indices: list[int]) -> list[tuple[float, int]]:
+        episodes = [self._record(index) for index in indices]
+        write_shard(self._data, episodes, self._source)
+        return [(float(episode.rewards.sum()), len(episode.rewards)) for episode in episodes]
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _record(self, index: int) -> Episode:
+        settings = self._settings
+        recording = Recording()
+        outcome = run_episode(
+            self._env,
+            self._policy,
+            env_seed(settings.seed, "rollouts", index),
+            stream(settings.seed, f"policy/{settings.policy}", index),
+            Limits(max_steps=settings.max_steps),
+            recording,
+        )
+        return Episode(
+            index,
+            outcome.env_seed,
+            np.stack(recording.frames),
+            np.stack(recording.actions),
+            np.array(recording.rewards),
+            outcome.terminated,
+            outcome.truncated,
+        )
+
+
+def _make_policy(settings: CollectSettings, env: object, run: Path | None) -> tuple[Policy, dict[str, object]]:
+    import gymnasium as gym
+
+    assert isinstance(env, gym.Env)
+    description: dict[str, object] = {"name": settings.policy, "max_steps": settings.max_steps}
+    if settings.policy in POLICIES:
+        return POLICIES[settings.policy](action_squash(settings.env, env)), description
+    if run is None:
+        raise VmcError("The policy `controller` needs a run.", "Give --run.")
+    from vmc.models.agent import load_agent  # imports torch
+
+    agent = load_agent(run, settings.env, noise=settings.noise)
+    return agent, description | {"noise": settings.noise, "controller": agent.source}

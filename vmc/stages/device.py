@@ -1,0 +1,28 @@
+"""Which device trains, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from vmc.errors import VmcError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one, else the CPU; sets PyTorch's threads to the cores that we may use.
+
+    Raises:
+        VmcError: `cuda` was asked for and there is none.
+    """
+    torch.set_num_threads(available_cores())
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise VmcError("PyTorch finds no CUDA device.", "Give --device cpu, or install a CUDA build of torch.")
+    return torch.device(name)
+
+
+def available_cores() -> int:
+    """The cores that this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

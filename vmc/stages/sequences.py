@@ -1,0 +1,74 @@
+"""Batches of whole latent episodes for M, padded and masked, with z drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vmc.models.vae import sample_latent
+from vmc.storage.latents import Latents
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """B episodes side by side from their first step, padded to the longest, T steps.
+
+    Attributes:
+        latents: (B, T + 1, Z), one z a frame.
+        actions: (B, T, A).
+        rewards: (B, T); `rewards[:, t]` is earned by `actions[:, t]`.
+        terminations: (B, T), 1 at the step that terminated the episode, else 0.
+        mask: (B, T), 1 at real steps, 0 at padding.
+    """
+
+    latents: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminations: Tensor
+    mask: Tensor
+
+
+class LatentSequences:
+    """The latents of a data set on a device, from which batches of episodes are cut.
+
+    Args:
+        sample_latents: whether z is drawn from V's posterior in every batch, or is its mean.
+    """
+
+    def __init__(self, latents: Latents, sample_latents: bool, device: torch.device) -> None:
+        self.lengths = latents.lengths
+        self._frames, self._steps = latents.first_frames(), latents.first_steps()
+        self._terminated = latents.terminated
+        self._sample = sample_latents
+        names = ("means", "log_variances", "actions", "rewards")
+        self._means, self._log_variances, self._actions, self._rewards = (
+            torch.from_numpy(getattr(latents, name)).to(device) for name in names
+        )
+
+    def batch(self, episodes: npt.NDArray[np.int64], generator: torch.Generator) -> SequenceBatch:
+        """The batch of these episodes (positions in the data set)."""
+        lengths = torch.from_numpy(self.lengths[episodes]).to(self._means.device)
+        times = torch.arange(int(lengths.max()) + 1, device=self._means.device)
+        # Padding repeats each episode's last frame and last step; the mask keeps it out of every figure.
+        frames = torch.minimum(times, lengths[:, None]) + self._column(self._frames[episodes])
+        steps = torch.minimum(times[:-1], lengths[:, None] - 1) + self._column(self._steps[episodes])
+        mask = times[:-1] < lengths[:, None]
+        last = times[:-1] == lengths[:, None] - 1
+        terminations = last & self._column(self._terminated[episodes])
+        latents = self._draw(self._means[frames], self._log_variances[frames], generator)
+        return SequenceBatch(
+            latents, self._actions[steps], self._rewards[steps], terminations.float(), mask.float()
+        )
+
+    def _draw(self, mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
+        if not self._sample:
+            return mean
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return sample_latent(mean, log_variance, noise)
+
+    def _column(self, values: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(self._means.device)[:, None]

@@ -1,0 +1,280 @@
+"""Stage `train-controller`: C by CMA-ES, its fitness from the real environment or from the dream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmc.dream.world import DreamSettings
+from vmc.episode import Limits
+from vmc.evolution.fitness import EpisodeWorker, Fitness, RealFitness, Scores
+from vmc.evolution.search import Search, SearchSettings
+from vmc.executors import make_executor
+from vmc.models.agent import load_body
+from vmc.models.controller import ControllerSettings
+from vmc.models.loading import (
+    TRAIN_CONTROLLER,
+    TRAIN_MDRNN,
+    TRAIN_VAE,
+    controller_folder,
+    dynamics_folder,
+    model_info,
+    require_finished,
+    vae_folder,
+)
+from vmc.progress import Progress
+from vmc.seeding import env_seed
+from vmc.stages.dreaming import make_dream_fitness
+from vmc.stages.training import check_config
+from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.files import locked, write_json
+from vmc.storage.metrics import MetricsLog
+
+# What may change when a search is resumed: it only makes the search longer or shorter.
+_EXTENT = {"generations", "target_return"}
+
+
+@dataclass(frozen=True)
+class TrainControllerSettings:
+    """How C is searched for.
+
+    Attributes:
+        dream: take the fitness from the dream.
+        population: candidates a generation.
+        rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
+        generations: at most so many, for the present V and M.
+        step_size: CMA-ES's first standard deviation.
+        target_return: stop when the distribution's mean reaches this on the held-out episodes.
+        evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
+        evaluation_episodes: how many those are.
+        max_steps: a time limit in training; None leaves it to the environment.
+        stall_steps: in training, truncate after so many steps without a positive reward.
+        temperature, horizon: of the dream.
+        seed: of the candidates and of the episodes.
+    """
+
+    env: str
+    generations: int
+    dream: bool = False
+    population: int = 32
+    rollouts_per_candidate: int = 4
+    step_size: float = 0.1
+    target_return: float | None = None
+    evaluate_every: int = 5
+    evaluation_episodes: int = 8
+    max_steps: int | None = None
+    stall_steps: int | None = None
+    temperature: float = 1.0
+    horizon: int = 300
+    seed: int = 0
+
+
+@dataclass
+class SearchCounters:
+    """Where the search stands. `steps` counts environment steps by where they were taken."""
+
+    inputs: dict[str, Any]
+    phase: int = 0
+    phase_start: int = 0
+    generation: int = 0
+    best_generation: int = 0
+    best_return: float | None = None
+    steps: dict[str, int] = field(default_factory=lambda: {"real": 0, "dream": 0})
+    seconds: float = 0.0
+    finished: bool = False
+
+
+def train_controller(
+    settings: TrainControllerSettings,
+    data: Path,
+    run: Path,
+    device_name: str,
+    num_workers: int,
+    tensorboard: bool = False,
+) -> SearchCounters:
+    """Searches for C, or goes on where the search was stopped, to the bit.
+
+    When V or M have changed since (a new round), or the fitness moves between dream and reality, a new phase begins
+    from the best C so far.
+
+    Raises:
+        VmcError: V or M missing, unfinished or strangers to each other; settings that changed.
+    """
+    for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
+        require_finished(folder, command)
+    body, shape = load_body(run, settings.env)
+    inputs = {**body.source, "dream": settings.dream}
+    folder = controller_folder(run)
+    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as fitness:
+        evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
+        return evolution.run()
+
+
+@contextmanager
+def _fitness(
+    settings: TrainControllerSettings, data: Path, run: Path, device_name: str, num_workers: int
+) -> Iterator[Fitness]:
+    if settings.dream:
+        dream = DreamSettings(settings.temperature, settings.horizon)
+        yield make_dream_fitness(settings.env, data, run, dream, device_name, held_out=False)
+    else:
+        with closing(make_executor(partial(EpisodeWorker, run, settings.env), num_workers)) as executor:
+            yield RealFitness(executor, Limits(settings.max_steps, settings.stall_steps))
+
+
+class _Evolution:
+    """The loop of generations, with its checkpoint after each."""
+
+    def __init__(
+        self,
+        settings: TrainControllerSettings,
+        folder: Path,
+        shape: ControllerSettings,
+        inputs: dict[str, Any],
+        fitness: Fitness,
+        tensorboard: bool,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._shape = shape
+        self._fitness = fitness
+        self._counters, self._search = _resume(settings, folder, shape, inputs)
+        write_json(folder / "config.json", asdict(settings))
+        self._log = MetricsLog(folder, self._counters.generation, tensorboard)
+
+    def run(self) -> SearchCounters:
+        counters = self._counters
+        if counters.best_return is None:
+            self._evaluate_mean(counters.generation)
+            self._save()
+        done = counters.generation - counters.phase_start
+        title = "C in the dream" if self._settings.dream else "C"
+        with Progress(title, self._settings.generations, "generations", done) as progress:
+            while not self._finished():
+                figures = self._generation()
+                progress.advance(1, **figures)
+        if not counters.finished:
+            counters.finished = True
+            self._save()
+        return counters
+
+    def _finished(self) -> bool:
+        counters, target = self._counters, self._settings.target_return
+        reached = target is not None and counters.best_return is not None and counters.best_return >= target
+        return reached or counters.generation - counters.phase_start >= self._settings.generations
+
+    def _generation(self) -> dict[str, float]:
+        """One generation and its checkpoint; a kill before that loses nothing but this generation's work."""
+        started = time.monotonic()
+        settings, counters = self._settings, self._counters
+        number = counters.generation + 1
+        candidates = self._search.ask()
+        seeds = [
+            env_seed(settings.seed, "fitness", number, episode)
+            for episode in range(settings.rollouts_per_candidate)
+        ]
+        scores = self._fitness.evaluate(candidates, seeds)
+        fitness = scores.returns.mean(axis=1)
+        self._search.tell(candidates, fitness)
+        counters.generation = number
+        self._count_steps(scores)
+        figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
+        evaluated = {}
+        since = number - counters.phase_start
+        if since % settings.evaluate_every == 0 or since == settings.generations:
+            evaluated = {"held_out": self._evaluate_mean(number)}
+        counters.seconds += time.monotonic() - started
+        self._log.append(
+            number,
+            seconds=round(counters.seconds, 3),
+            phase=counters.phase,
+            dream=settings.dream,
+            step_size=self._search.step_size,
+            mean_length=float(scores.lengths.mean()),
+            real_steps=counters.steps["real"],
+            dream_steps=counters.steps["dream"],
+            **figures,
+            **evaluated,
+        )
+        self._save()
+        return {"best": figures["best"], "mean": figures["mean"], "held_out": counters.best_return or 0.0}
+
+    def _evaluate_mean(self, generation: int) -> float:
+        """Scores the distribution's mean on the held-out episodes, and keeps it if it is the best there."""
+        settings, counters = self._settings, self._counters
+        seeds = [
+            env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)
+        ]
+        mean = self._search.mean
+        scores = self._fitness.evaluate(mean[None], seeds)
+        self._count_steps(scores)
+        held_out = float(scores.returns.mean())
+        if counters.best_return is None or held_out > counters.best_return:
+            counters.best_return, counters.best_generation = held_out, generation
+            info = {"generation": generation, "held_out_return": held_out}
+            save_checkpoint(self._folder, "best", self._info() | info, {"parameters": mean})
+        return held_out
+
+    def _count_steps(self, scores: Scores) -> None:
+        self._counters.steps["dream" if self._settings.dream else "real"] += int(scores.lengths.sum())
+
+    def _info(self) -> dict[str, Any]:
+        return model_info(self._shape) | self._counters.inputs
+
+    def _save(self) -> None:
+        arrays, values = self._search.state()
+        counters = self._counters
+        progress = {
+            "config": asdict(self._settings),
+            "counters": asdict(counters),
+            "search": values,
+            "finished": counters.finished,
+        }
+        weights = {"parameters": self._search.mean}
+        save_checkpoint(self._folder, "latest", self._info() | progress, weights, arrays)
+
+
+def _resume(
+    settings: TrainControllerSettings, folder: Path, shape: ControllerSettings, inputs: dict[str, Any]
+) -> tuple[SearchCounters, Search]:
+    search_settings = SearchSettings(settings.population, settings.step_size)
+    if not has_checkpoint(folder, "latest"):
+        return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
+    checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
+    counters = SearchCounters(**checkpoint.info["counters"])
+    if counters.inputs != inputs:
+        counters = _new_phase(counters, inputs)
+        mean = _best_parameters(folder)
+        return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
+    check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
+    search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
+    grown = settings.generations > counters.generation - counters.phase_start
+    counters.finished = counters.finished and not grown
+    return counters, search
+
+
+def _restored_search(
+    settings: SearchSettings, shape: ControllerSettings, seed: int, phase: int, checkpoint: Checkpoint
+) -> Search:
+    search = Search(settings, shape.num_parameters, seed, checkpoint.weights["parameters"], phase)
+    search.restore(checkpoint.state, checkpoint.info["search"])
+    return search
+
+
+def _new_phase(counters: SearchCounters, inputs: dict[str, Any]) -> SearchCounters:
+    generation = counters.generation
+    steps, seconds = counters.steps, counters.seconds
+    return SearchCounters(
+        inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds
+    )
+
+
+def _best_parameters(folder: Path) -> np.ndarray:
+    return load_checkpoint(folder, "best", TRAIN_CONTROLLER).weights["parameters"]

@@ -1,0 +1,182 @@
+"""Stage `train-mdrnn`: M on the latent episodes of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vmc.envs import PREPROCESSING, get_task
+from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
+from vmc.models.loading import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
+from vmc.models.mixture import negative_log_likelihood
+from vmc.seeding import stream, torch_stream
+from vmc.stages.device import choose_device
+from vmc.stages.dynamics_report import report_dynamics
+from vmc.stages.encode import ensure_latents
+from vmc.stages.sequences import LatentSequences, SequenceBatch
+from vmc.stages.training import Counters, Plan, fit
+from vmc.storage.files import locked
+from vmc.storage.latents import Latents
+from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
+
+_MAX_TERMINATION_WEIGHT = 100.0
+
+
+@dataclass(frozen=True)
+class TrainMDRNNSettings:
+    """How M is trained.
+
+    Attributes:
+        epochs: at most so many passes over the training episodes.
+        patience: stop after so many epochs without a better validation loss.
+        batch_size: episodes side by side.
+        window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
+            the states that it will meet 1,000 steps into an episode.
+        learning_rate: Adam's.
+        gradient_clip: largest gradient norm.
+        reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
+        sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
+        seed: of the weights, the order and the draws of z.
+    """
+
+    env: str
+    epochs: int
+    patience: int = 10
+    batch_size: int = 16
+    window: int = 128
+    learning_rate: float = 1e-3
+    gradient_clip: float = 1.0
+    reward_weight: float = 1.0
+    termination_weight: float = 1.0
+    sample_latents: bool = True
+    seed: int = 0
+
+
+class DynamicsTraining:
+    """M's side of `fit`: units are batches of whole episodes, trained window by window."""
+
+    unit = "batches"
+
+    def __init__(self, settings: TrainMDRNNSettings, latents: Latents, device: torch.device) -> None:
+        self._settings = settings
+        self._device = device
+        self._training, self._held_out = latents.training(), latents.held_out()
+        self._sequences = LatentSequences(latents, settings.sample_latents, device)
+        self._termination_ratio = _termination_ratio(latents)
+        torch.manual_seed(settings.seed)  # PyTorch's initialisers know no other generator
+        shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
+        self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
+        self.module.reward_scale.fill_(max(float(latents.rewards.std()), 1e-6))
+        self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
+
+    def num_units(self) -> int:
+        return ceil(len(self._training) / self._settings.batch_size)
+
+    def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
+        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
+        for unit in range(first_unit, self.num_units()):
+            first = unit * self._settings.batch_size
+            episodes = order[first : first + self._settings.batch_size]
+            generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
+            yield self._train_batch(self._sequences.batch(episodes, generator))
+
+    def validate(self) -> dict[str, float]:
+        """Loss and its parts over the held-out episodes, always with the same draws of z."""
+        generator = torch_stream(self._settings.seed, "mdrnn/validation", device=self._device.type)
+        sums: dict[str, float] = {}
+        steps = 0.0
+        for episodes in np.array_split(self._held_out, ceil(len(self._held_out) / self._settings.batch_size)):
+            batch = self._sequences.batch(episodes, generator)
+            figures, _ = self._loss(batch, slice(None), self.module.initial_hidden(len(episodes)))
+            weight = batch.mask.sum().item()
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value.item() * weight
+            steps += weight
+        return {name: total / steps for name, total in sums.items()}
+
+    def _train_batch(self, batch: SequenceBatch) -> dict[str, float]:
+        hidden = self.module.initial_hidden(len(batch.mask))
+        sums: dict[str, float] = {}
+        weights = 0.0
+        for first in range(0, batch.mask.shape[1], self._settings.window):
+            window = slice(first, first + self._settings.window)
+            figures, hidden = self._loss(batch, window, hidden)
+            self.optimizer.zero_grad(set_to_none=True)
+            figures["loss"].backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.gradient_clip)
+            self.optimizer.step()
+            hidden = Hidden(hidden.h.detach(), hidden.c.detach())
+            weight = batch.mask[:, window].sum().item()
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value.item() * weight
+            weights += weight
+        return {name: total / weights for name, total in sums.items()}
+
+    def _loss(self, batch: SequenceBatch, window: slice, hidden: Hidden) -> tuple[dict[str, Tensor], Hidden]:
+        """The losses of a window, each a mean over its real steps, and the state after it."""
+        mask = batch.mask[:, window]
+        actions = batch.actions[:, window]
+        first = window.start or 0
+        latents = batch.latents[:, first : first + actions.shape[1]]
+        targets = batch.latents[:, first + 1 : first + 1 + actions.shape[1]]
+        prediction, hidden = self.module(latents, actions, hidden)
+        nll = negative_log_likelihood(prediction.mixture, targets).mean(dim=-1)
+        # Rewards like CarRacing's -100 would own a squared error: beyond ten standard deviations it is linear.
+        scaled = (prediction.reward - batch.rewards[:, window]) / self.module.reward_scale
+        reward = 2 * F.huber_loss(scaled, torch.zeros_like(scaled), delta=10.0, reduction="none")
+        termination = F.binary_cross_entropy_with_logits(
+            prediction.termination_logit,
+            batch.terminations[:, window],
+            pos_weight=scaled.new_tensor(self._termination_ratio),
+            reduction="none",
+        )
+        nll, reward, termination = ((part * mask).sum() / mask.sum() for part in (nll, reward, termination))
+        weights = (self._settings.reward_weight, self._settings.termination_weight)
+        total = nll + weights[0] * reward + weights[1] * termination
+        figures = {"loss": total, "nll_per_dimension": nll, "reward_loss": reward, "termination_loss": termination}
+        return figures, hidden
+
+
+def train_mdrnn(
+    settings: TrainMDRNNSettings, data: Path, run: Path, device_name: str, tensorboard: bool = False
+) -> tuple[Counters, dict[str, float]]:
+    """Encodes the data where that is needed, then trains M, or goes on where it was stopped.
+
+    Returns:
+        The counters, and the report on held-out episodes (also in `report.json`).
+
+    Raises:
+        VmcError: V missing or unfinished, no data, settings that changed, a folder that cannot be written.
+    """
+    device = choose_device(device_name)
+    require_finished(vae_folder(run), TRAIN_VAE)
+    dataset = RolloutDataset(data)
+    check_env_matches(dataset, settings.env, PREPROCESSING)
+    split_held_out(dataset.episodes)
+    folder = dynamics_folder(run)
+    with locked(folder):
+        latents, vae = ensure_latents(run, dataset, device)
+        trainable = DynamicsTraining(settings, latents, device)
+        inputs = {"data": dataset.fingerprint(), "vae": vae.sha256}
+        made_from = {"inputs": inputs, "vae": vae.sha256, "sample_latents": settings.sample_latents}
+        info = model_info(trainable.module.settings) | made_from
+        plan = Plan(
+            "M", TRAIN_MDRNN, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard
+        )
+        counters = fit(trainable, folder, plan)
+        report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
+    return counters, report
+
+
+def _termination_ratio(latents: Latents) -> float:
+    """How much a termination weighs: the ratio of the classes, within bounds."""
+    num_terminations = int(latents.terminated[latents.training()].sum())
+    steps = int(latents.lengths[latents.training()].sum())
+    return min(steps / max(num_terminations, 1), _MAX_TERMINATION_WEIGHT)

@@ -1,0 +1,246 @@
+"""The training loop that V and M share: epochs of units, validation, early stopping, exact resume.
+
+A unit is the smallest piece of training after which a checkpoint can be made: a batch of frames for V, a batch of
+whole episodes for M. All randomness of a unit is derived from (seed, epoch, unit), so nothing but the weights, the
+optimiser and a few counters must be kept to resume bit for bit.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vmc.errors import VmcError
+from vmc.models.loading import load_weights
+from vmc.progress import Progress
+from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.files import write_json
+from vmc.storage.metrics import MetricsLog
+
+_CHECKPOINT_SECONDS = 60.0
+# What may change when a stage is resumed: it only makes the training longer or shorter.
+_EXTENT = {"epochs", "patience"}
+
+
+class Trainable(Protocol):
+    """What V and M give to the loop."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    unit: str
+
+    def num_units(self) -> int:
+        """Units an epoch."""
+        ...
+
+    def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
+        """Trains the epoch's units from `first_unit` on; yields each one's figures, `loss` among them."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Figures on the held-out episodes; `loss` decides which weights are the best."""
+        ...
+
+
+@dataclass
+class Counters:
+    """Where the training stands.
+
+    `inputs` names what it trains on (data, V). When that changes, a new phase begins: the weights go on, the best
+    loss and the patience start afresh.
+    """
+
+    inputs: dict[str, str]
+    phase_start: int = 0
+    epoch: int = 0
+    unit: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `fit` is asked to do.
+
+    Attributes:
+        name: for progress and messages.
+        command: the command that runs this stage.
+        epochs: at most so many, counted from the start of the phase.
+        patience: stop after so many epochs without a better validation loss.
+        config: the stage's settings; must not change on resume, but for the extent of the training.
+        inputs: hashes of what is trained on.
+        info: kept in the checkpoints for those who load the model.
+    """
+
+    name: str
+    command: str
+    epochs: int
+    patience: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    info: dict[str, Any]
+    tensorboard: bool = False
+
+
+def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
+    """Trains until the plan is fulfilled, resuming from `folder/latest.json` where there is one.
+
+    Returns:
+        The final counters; the best weights are in `folder/best.json`.
+
+    Raises:
+        VmcError: settings that changed, a corrupt checkpoint, a loss that is not finite.
+    """
+    counters = _resume(trainable, folder, plan)
+    write_json(folder / "config.json", plan.config)
+    log = MetricsLog(folder, counters.epoch, plan.tensorboard)
+    if not counters.best:
+        _validate(trainable, folder, plan, counters, log)
+    with _deferred_interrupt() as interrupted:
+        while not _finished(plan, counters):
+            _train_epoch(trainable, folder, plan, counters, interrupted)
+            counters.epoch, counters.unit = counters.epoch + 1, 0
+            _validate(trainable, folder, plan, counters, log)
+    if not counters.finished:
+        counters.finished = True
+        _save_latest(trainable, folder, plan, counters)
+    return counters
+
+
+def _finished(plan: Plan, counters: Counters) -> bool:
+    epochs_done = counters.epoch - counters.phase_start
+    return epochs_done >= plan.epochs or counters.epoch - counters.best_epoch >= plan.patience
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C into an event, so that no weight update is cut in half; the second one is at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def defer(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _train_epoch(
+    trainable: Trainable, folder: Path, plan: Plan, counters: Counters, interrupted: threading.Event
+) -> None:
+    started = saved = time.monotonic()
+    before = counters.seconds
+    title = f"{plan.name} epoch {counters.epoch + 1 - counters.phase_start}/{plan.epochs}"
+    total = trainable.num_units()
+    trainable.module.train()
+    with Progress(title, total, trainable.unit, done=counters.unit) as progress:
+        for figures in trainable.train(counters.epoch, counters.unit):
+            if not np.isfinite(figures["loss"]):
+                raise VmcError(
+                    f"{plan.name}: the loss is {figures['loss']} in epoch {counters.epoch + 1}.",
+                    "The last checkpoint is sound. Lower --learning-rate in another --run.",
+                )
+            counters.unit += 1
+            for name, value in figures.items():
+                counters.sums[name] = counters.sums.get(name, 0.0) + value
+            now = time.monotonic()
+            counters.seconds = before + now - started
+            progress.advance(1, loss=counters.sums["loss"] / counters.unit)
+            if interrupted.is_set() or (now - saved > _CHECKPOINT_SECONDS and counters.unit < total):
+                _save_latest(trainable, folder, plan, counters)
+                saved = now
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+
+
+def _validate(trainable: Trainable, folder: Path, plan: Plan, counters: Counters, log: MetricsLog) -> None:
+    """Validates, keeps the weights if they are the best of the phase, logs, and checkpoints."""
+    started = time.monotonic()
+    trainable.module.eval()
+    with torch.no_grad():
+        figures = trainable.validate()
+    if not counters.best or figures["loss"] < counters.best["loss"]:
+        counters.best, counters.best_epoch = figures, counters.epoch
+        info = plan.info | {"epoch": counters.epoch, "metrics": figures}
+        save_checkpoint(folder, "best", info, _arrays(trainable.module.state_dict()))
+    training = {f"train_{name}": total / trainable.num_units() for name, total in counters.sums.items()}
+    counters.sums = {}
+    counters.seconds += time.monotonic() - started
+    held_out = {f"val_{name}": value for name, value in figures.items()}
+    log.append(counters.epoch, seconds=round(counters.seconds, 3), **training, **held_out)
+    _save_latest(trainable, folder, plan, counters)
+
+
+def _save_latest(trainable: Trainable, folder: Path, plan: Plan, counters: Counters) -> None:
+    info = plan.info | {"config": plan.config, "counters": asdict(counters), "finished": counters.finished}
+    weights = _arrays(trainable.module.state_dict())
+    save_checkpoint(folder, "latest", info, weights, _optimizer_arrays(trainable.optimizer))
+
+
+def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
+    if not has_checkpoint(folder, "latest"):
+        return Counters(plan.inputs)
+    checkpoint = load_checkpoint(folder, "latest", plan.command)
+    load_weights(trainable.module, checkpoint).requires_grad_(True)
+    _load_optimizer(trainable.optimizer, checkpoint)
+    counters = Counters(**checkpoint.info["counters"])
+    if counters.inputs != plan.inputs:
+        # Other data: the weights and the optimiser go on, all else begins again.
+        start = counters.epoch + (counters.unit > 0)
+        return Counters(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
+    check_config(checkpoint, plan.config, plan.command, _EXTENT)
+    counters.finished = counters.finished and _finished(plan, counters)
+    return counters
+
+
+def check_config(checkpoint: Checkpoint, config: dict[str, Any], command: str, extent: set[str]) -> None:
+    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint."""
+    stored = checkpoint.info["config"]
+    for name in sorted((stored.keys() | config.keys()) - extent):
+        if stored.get(name) != config.get(name):
+            raise VmcError(
+                f"{checkpoint.path.parent} was trained with {name} = {stored.get(name)}; now it is {config.get(name)}.",
+                f"Run `{command}` with the old value, or give another --run.",
+            )
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _optimizer_arrays(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Adam's moments and step counts, named `<parameter>.<moment>`."""
+    return {
+        f"{parameter}.{name}": value.detach().cpu().numpy()
+        for parameter, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, array in checkpoint.state.items():
+        parameter, name = key.split(".")
+        state.setdefault(int(parameter), {})[name] = torch.from_numpy(array)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

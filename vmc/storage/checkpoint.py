@@ -1,0 +1,161 @@
+"""Checkpoints: safetensors beside a JSON sidecar, replaced atomically, checked by SHA-256, free of code.
+
+A checkpoint `best` in a folder is `best.json` and the files that it names. The files carry a part of their hash in
+their names, so a new checkpoint never overwrites the files of the old one; replacing the sidecar is the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from vmc.errors import VmcError
+from vmc.storage.files import replacing, sha256_of, write_json
+
+SCHEMA = 1
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as loaded and verified.
+
+    Attributes:
+        info: what the stage stored: settings, metrics, what it was made from.
+        weights: the model's arrays.
+        state: the arrays needed to resume (optimiser, search); empty for a weights-only checkpoint.
+        sha256: the hash of the weights file, which names this model in what is built on it.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    weights: dict[str, npt.NDArray[Any]]
+    state: dict[str, npt.NDArray[Any]]
+    sha256: str
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that a result can depend on."""
+    packages = ("vmc", "torch", "numpy", "gymnasium", "pygame-ce", "box2d", "cma", "h5py")
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    return found | {name: version(name) for name in packages}
+
+
+def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, state: Arrays | None = None) -> str:
+    """Writes checkpoint `name`, commits it, and removes the files of the one that it replaces.
+
+    Returns:
+        The SHA-256 of the weights file.
+
+    Raises:
+        VmcError: the folder cannot be written or is full; the old checkpoint is still whole.
+    """
+    files = {"weights": _write(directory, name, "weights", weights)}
+    if state is not None:
+        files["state"] = _write(directory, name, "state", state)
+    content = {"schema": SCHEMA, "files": files, "info": info, "versions": versions()}
+    write_json(directory / f"{name}.json", {"sha256": _digest(content), **content})
+    kept = {file["name"] for file in files.values()}
+    for old in directory.glob(f"{name}-*.safetensors"):
+        if old.name not in kept:
+            old.unlink(missing_ok=True)
+    return files["weights"]["sha256"]
+
+
+def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
+    """Loads and verifies checkpoint `name`.
+
+    Args:
+        command: what makes such a checkpoint, named in the error's hint.
+
+    Raises:
+        VmcError: missing, of another schema, or not the bytes that were written.
+    """
+    content = read_sidecar(directory, name, command)
+    arrays = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
+    digest = content["files"]["weights"]["sha256"]
+    path = directory / f"{name}.json"
+    return Checkpoint(path, content["info"], arrays["weights"], arrays.get("state", {}), digest)
+
+
+def has_checkpoint(directory: Path, name: str) -> bool:
+    """Whether there is one, whole or not."""
+    return (directory / f"{name}.json").exists()
+
+
+def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
+    """The verified sidecar alone, without reading the arrays: cheap."""
+    path = directory / f"{name}.json"
+    hint = f"Run `{command}` first."
+    if not path.exists():
+        raise VmcError(f"There is no checkpoint {path}.", hint)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        digest = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError):
+        raise corrupt(path, command) from None
+    if content.get("schema") != SCHEMA:
+        raise VmcError(
+            f"{path} has checkpoint schema {content.get('schema')}; this vmc reads schema {SCHEMA}.",
+            "Use the vmc version that wrote it, or train anew in another folder.",
+        )
+    if digest != _digest(content):
+        raise corrupt(path, command)
+    return dict(content)
+
+
+def corrupt(path: Path, command: str) -> VmcError:
+    """The error for a file whose bytes are not those that were written."""
+    return VmcError(
+        f"{path} is corrupt: its bytes are not those that were written (SHA-256).",
+        f"Restore it from a copy, or remove its folder and run `{command}` again.",
+    )
+
+
+def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Arrays) -> None:
+    """Raises a `VmcError` that names the first array that is missing, unexpected or of another shape."""
+    for name in expected.keys() | weights.keys():
+        found = weights[name].shape if name in weights else None
+        if found != expected.get(name):
+            raise VmcError(
+                f"{path}: {name} has shape {found}; this model expects {expected.get(name)}.",
+                "The checkpoint belongs to a model with other settings; see `vmc inspect`.",
+            )
+
+
+def _write(directory: Path, name: str, kind: str, arrays: Arrays) -> dict[str, Any]:
+    # ascontiguousarray turns a 0-d array into a 1-d one, so ask for contiguity only where it is missing.
+    arrays = {k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in arrays.items()}
+    data = save(dict(arrays))
+    digest = hashlib.sha256(data).hexdigest()
+    path = directory / f"{name}-{kind}-{digest[:12]}.safetensors"
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+    return {"name": path.name, "sha256": digest, "bytes": len(data)}
+
+
+def _read(directory: Path, file: dict[str, Any], command: str) -> dict[str, npt.NDArray[Any]]:
+    path = directory / file["name"]
+    if not path.exists():
+        raise VmcError(f"{path} is missing, but its checkpoint names it.", f"Run `{command}` again.")
+    if sha256_of(path) != file["sha256"]:
+        raise corrupt(path, command)
+    try:
+        return dict(load(path.read_bytes()))
+    except SafetensorError as error:
+        raise VmcError(f"{path} is not a safetensors file: {error}.") from None
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""Batches of frames for V: from memory where they fit, else streamed through a bounded buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vmc.seeding import stream
+from vmc.storage.rollouts import RolloutDataset, StoredEpisode
+
+Frames = npt.NDArray[np.uint8]
+
+
+class FrameBatches(Protocol):
+    """Shuffled batches; the same (seed, epoch) gives the same batches, from any batch on."""
+
+    def num_batches(self) -> int:
+        """Full batches an epoch; what is left over is not used in that epoch."""
+        ...
+
+    def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
+        """uint8 (B, 64, 64, 3) batches number `first_batch` and on."""
+        ...
+
+
+class FramesInMemory:
+    """All frames in memory, read once; every batch is a random sample of all of them.
+
+    Args:
+        frames: uint8 (N, 64, 64, 3).
+    """
+
+    def __init__(self, frames: Frames, batch_size: int, seed: int) -> None:
+        self.frames = frames
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def num_batches(self) -> int:
+        return len(self.frames) // self._batch_size
+
+    def indices(self, epoch: int, first_batch: int) -> Iterator[npt.NDArray[np.int64]]:
+        """The batches as positions in `frames`, for those who keep the frames on a GPU."""
+        order = stream(self._seed, "frames/memory", epoch).permutation(len(self.frames))
+        for batch in range(first_batch, self.num_batches()):
+            yield order[batch * self._batch_size : (batch + 1) * self._batch_size]
+
+    def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
+        for indices in self.indices(epoch, first_batch):
+            yield self.frames[indices]
+
+
+class FramesStreamed:
+    """Frames that do not fit: random groups of episodes fill a buffer, which is shuffled and drained.
+
+    While one group is drained a thread reads the next, so at most two groups of `buffer_bytes / 2` are in memory.
+    """
+
+    def __init__(
+        self,
+        dataset: RolloutDataset,
+        episodes: list[StoredEpisode],
+        batch_size: int,
+        seed: int,
+        buffer_bytes: int,
+    ) -> None:
+        self._dataset = dataset
+        self._episodes = episodes
+        self._batch_size = batch_size
+        self._seed = seed
+        self._group_bytes = buffer_bytes // 2
+
+    def num_batches(self) -> int:
+        return num_frames(self._episodes) // self._batch_size
+
+    def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
+        rng = stream(self._seed, "frames/streamed", epoch)
+        groups = self._groups(rng)
+        left = np.empty((0, 64, 64, 3), np.uint8)
+        batch = 0
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(self._read, groups[0])
+            for number in range(len(groups)):
+                frames = np.concatenate([left, coming.result()])
+                if number + 1 < len(groups):
+                    coming = reader.submit(self._read, groups[number + 1])
+                order = rng.permutation(len(frames))
+                full = len(frames) // self._batch_size * self._batch_size
+                for first in range(0, full, self._batch_size):
+                    if batch >= first_batch:
+                        yield frames[order[first : first + self._batch_size]]
+                    batch += 1
+                left = frames[order[full:]]
+
+    def _groups(self, rng: np.random.Generator) -> list[list[StoredEpisode]]:
+        groups: list[list[StoredEpisode]] = [[]]
+        size = 0
+        for position in rng.permutation(len(self._episodes)):
+            episode = self._episodes[position]
+            if groups[-1] and size + frame_bytes([episode]) > self._group_bytes:
+                groups.append([])
+                size = 0
+            groups[-1].append(episode)
+            size += frame_bytes([episode])
+        return groups
+
+    def _read(self, episodes: list[StoredEpisode]) -> Frames:
+        return np.concatenate([self._dataset.frames(episode) for episode in episodes])
+
+
+def num_frames(episodes: list[StoredEpisode]) -> int:
+    """Frames in these episodes, terminal ones included."""
+    return sum(episode.length + 1 for episode in episodes)
+
+
+def frame_bytes(episodes: list[StoredEpisode]) -> int:
+    """Bytes of their uncompressed frames."""
+    return num_frames(episodes) * 64 * 64 * 3
+
+
+def read_all_frames(dataset: RolloutDataset, episodes: list[StoredEpisode]) -> Frames:
+    """All their frames, uint8 (N, 64, 64, 3), read into one array without a second copy."""
+    frames = np.empty((num_frames(episodes), 64, 64, 3), np.uint8)
+    first = 0
+    for episode in episodes:
+        frames[first : first + episode.length + 1] = dataset.frames(episode)
+        first += episode.length + 1
+    return frames
+
+
+def sample_frames(dataset: RolloutDataset, episodes: list[StoredEpisode], most: int) -> Frames:
+    """Up to about `most` frames, evenly spaced over the episodes."""
+    step = max(1, num_frames(episodes) // most)
+    return np.concatenate([dataset.frames(episode)[::step] for episode in episodes])

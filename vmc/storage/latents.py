@@ -1,0 +1,75 @@
+"""V's latents of a whole data set in one HDF5 file, tied to V and to the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from vmc.storage.files import replacing
+
+SCHEMA = 1
+_FIELDS = ("means", "log_variances", "actions", "rewards", "index", "lengths", "terminated")
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latent episodes end to end, in memory (256 bytes a frame for Z 32).
+
+    With E episodes of lengths T_e and S = sum(T_e):
+
+    Attributes:
+        means, log_variances: V's posterior of each frame, float32 (S + E, Z).
+        actions: float32 (S, A).
+        rewards: float32 (S,).
+        index, lengths: int64 (E,).
+        terminated: bool (E,).
+    """
+
+    means: Floats
+    log_variances: Floats
+    actions: Floats
+    rewards: Floats
+    index: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    terminated: npt.NDArray[np.bool_]
+
+    def first_frames(self) -> npt.NDArray[np.int64]:
+        """Where each episode's frames begin, (E,)."""
+        return self.first_steps() + np.arange(len(self.lengths))
+
+    def first_steps(self) -> npt.NDArray[np.int64]:
+        """Where each episode's actions and rewards begin, (E,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
+
+    def held_out(self) -> npt.NDArray[np.int64]:
+        """Positions of the held-out episodes; the same as `rollouts.split_held_out`."""
+        return np.flatnonzero(self.index % 10 == 3)
+
+    def training(self) -> npt.NDArray[np.int64]:
+        """Positions of the training episodes."""
+        return np.flatnonzero(self.index % 10 != 3)
+
+
+def write_latents(path: Path, latents: Latents, vae: str, data: str) -> None:
+    """Writes the file atomically; `vae` is V's SHA-256 and `data` the data set's fingerprint."""
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        for name in _FIELDS:
+            values = getattr(latents, name)
+            file.create_dataset(name, data=values, chunks=(min(len(values), 4096), *values.shape[1:]), fletcher32=True)
+        file.attrs.update(schema=SCHEMA, vae=vae, data=data)
+
+
+def read_latents(path: Path, vae: str, data: str) -> Latents | None:
+    """The latents of exactly this V and these data; None when the file is absent, stale or damaged."""
+    try:
+        with h5py.File(path, "r") as file:
+            if dict(file.attrs) != {"schema": SCHEMA, "vae": vae, "data": data}:
+                return None
+            return Latents(**{name: file[name][:] for name in _FIELDS})
+    except (OSError, KeyError):
+        return None

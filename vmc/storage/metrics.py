@@ -1,0 +1,57 @@
+"""Metrics of a stage as JSON lines, and for TensorBoard where asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vmc.errors import VmcError
+from vmc.storage.files import explained_os_errors, replacing
+
+
+class MetricsLog:
+    """Appends one JSON object a step to `metrics.jsonl`.
+
+    Args:
+        directory: the stage's folder.
+        last_step: the step of the checkpoint that the stage resumes from; later lines, written by a process that
+            was killed before its next checkpoint, are dropped, so no step stands twice.
+        tensorboard: also write TensorBoard events (extra `tensorboard`).
+    """
+
+    def __init__(self, directory: Path, last_step: int, tensorboard: bool = False) -> None:
+        self._path = directory / "metrics.jsonl"
+        kept = [line for line in read_metrics(directory) if line["step"] <= last_step]
+        with replacing(self._path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._writer = _tensorboard_writer(directory, last_step) if tensorboard else None
+
+    def append(self, step: int, **figures: Any) -> None:
+        """Writes `{"step": step, **figures}`."""
+        with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        if self._writer is not None:
+            for name, value in figures.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(name, value, step)
+            self._writer.flush()
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a stage's `metrics.jsonl`; a last line cut short by a kill is passed over."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _tensorboard_writer(directory: Path, last_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ModuleNotFoundError:
+        raise VmcError(
+            "TensorBoard is not installed.", "pip install 'vmc[tensorboard]', or leave out --tensorboard."
+        ) from None
+    return SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)

@@ -1,0 +1,313 @@
+"""Episodes on disk: a folder of HDF5 shards.
+
+One shard holds a few whole episodes end to end. Datasets, with E episodes of lengths T_e and S = sum(T_e):
+
+    frames      uint8   (S + E, 64, 64, 3)  T_e + 1 frames an episode, the terminal frame included
+    actions     float32 (S, A)              as applied, after squashing and clipping
+    rewards     float64 (S,)
+    index       int64   (E,)                the episode's number in the data set
+    lengths     int64   (E,)                T_e
+    env_seeds   int64   (E,)
+    terminated, truncated  bool (E,)        how the episode ended; never merged
+    digests     S64     (E,)                SHA-256 of the episode's content
+
+and attributes: schema, env, preprocessing, policy (JSON), seed. Chunks carry a Fletcher-32 checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from vmc.errors import VmcError
+from vmc.storage.files import replacing
+
+SCHEMA = 1
+_MAX_OPEN_SHARDS = 16
+# One frame a chunk: a random frame costs one small decompression (measured in DECISIONS.md).
+_FRAME_STORAGE = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode of T steps.
+
+    Attributes:
+        index: its number in the data set.
+        frames: uint8 (T + 1, 64, 64, 3).
+        actions: float32 (T, A).
+        rewards: float64 (T,).
+    """
+
+    index: int
+    env_seed: int
+    frames: npt.NDArray[np.uint8]
+    actions: npt.NDArray[np.float32]
+    rewards: npt.NDArray[np.float64]
+    terminated: bool
+    truncated: bool
+
+    def digest(self) -> str:
+        """SHA-256 of all that a model can learn from."""
+        hasher = hashlib.sha256(f"{self.env_seed} {self.terminated} {self.truncated}".encode())
+        for array in (self.frames, self.actions, self.rewards):
+            hasher.update(np.ascontiguousarray(array).data)
+        return hasher.hexdigest()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a shard's episodes come from; kept as the shard's attributes."""
+
+    env: str
+    preprocessing: str
+    policy: dict[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class StoredEpisode:
+    """Where an episode lies, and all of it that is small."""
+
+    index: int
+    path: Path
+    first_frame: int
+    first_step: int
+    length: int
+    env_seed: int
+    terminated: bool
+    truncated: bool
+    digest: str
+    episode_return: float
+
+
+def shard_path(directory: Path, indices: Sequence[int]) -> Path:
+    """The path of the shard that holds these episodes."""
+    return directory / f"episodes-{indices[0]:06d}-{indices[-1]:06d}.h5"
+
+
+def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) -> Path:
+    """Writes a shard under a temporary name and renames it when it is whole.
+
+    Raises:
+        VmcError: the folder cannot be written or is full.
+    """
+    path = shard_path(directory, [episode.index for episode in episodes])
+    frames = np.concatenate([episode.frames for episode in episodes])
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file.create_dataset("frames", data=frames, chunks=(1, *frames.shape[1:]), **_FRAME_STORAGE)
+        for name in ("actions", "rewards"):
+            data = np.concatenate([getattr(episode, name) for episode in episodes])
+            file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+        file["index"] = [episode.index for episode in episodes]
+        file["lengths"] = [len(episode.rewards) for episode in episodes]
+        file["env_seeds"] = [episode.env_seed for episode in episodes]
+        file["terminated"] = [episode.terminated for episode in episodes]
+        file["truncated"] = [episode.truncated for episode in episodes]
+        file["digests"] = np.array([episode.digest() for episode in episodes], dtype="S64")
+        file.attrs.update(
+            schema=SCHEMA,
+            env=source.env,
+            preprocessing=source.preprocessing,
+            policy=json.dumps(source.policy),
+            seed=source.seed,
+        )
+    return path
+
+
+class RolloutDataset:
+    """All episodes of a folder, in the order of their numbers. Frames stay on disk until they are read.
+
+    Args:
+        directory: the folder of shards.
+
+    Raises:
+        VmcError: no shards, or one that is truncated, empty, foreign, inconsistent or holds NaN.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        paths = sorted(directory.glob("*.h5"))
+        if not paths:
+            raise VmcError(f"There are no episodes in {directory}.", "Run `vmc rollouts` first.")
+        episodes: dict[int, StoredEpisode] = {}
+        sources: dict[Path, Source] = {}
+        for path in paths:
+            sources[path], found = _read_index(path)
+            for episode in found:
+                if episode.index in episodes:
+                    raise VmcError(
+                        f"Episode {episode.index} is both in {episodes[episode.index].path} and in {path}.",
+                        "Remove one of the two files.",
+                    )
+                episodes[episode.index] = episode
+        self.episodes = [episodes[index] for index in sorted(episodes)]
+        self.sources = sources
+        self.env = _common("env", {s.env for s in sources.values()}, directory)
+        self.preprocessing = _common("preprocessing", {s.preprocessing for s in sources.values()}, directory)
+        self._open: OrderedDict[Path, h5py.File] = OrderedDict()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in all episodes, terminal ones included."""
+        return sum(episode.length + 1 for episode in self.episodes)
+
+    def fingerprint(self) -> str:
+        """A hash of the content, whatever the number of shards it was written in."""
+        hasher = hashlib.sha256(f"{self.env} {self.preprocessing}".encode())
+        for episode in self.episodes:
+            hasher.update(f"{episode.index} {episode.digest}".encode())
+        return hasher.hexdigest()
+
+    def read(self, episode: StoredEpisode) -> Episode:
+        """Reads one whole episode; its frames are decompressed and checked."""
+        first, last = episode.first_step, episode.first_step + episode.length
+        with _explained_read(episode.path):
+            file = self._file(episode.path)
+            actions, rewards = file["actions"][first:last], file["rewards"][first:last]
+        flags = (episode.terminated, episode.truncated)
+        return Episode(episode.index, episode.env_seed, self.frames(episode), actions, rewards, *flags)
+
+    def frames(self, episode: StoredEpisode) -> npt.NDArray[np.uint8]:
+        """Reads the frames of one episode, uint8 (T + 1, 64, 64, 3)."""
+        first = episode.first_frame
+        with _explained_read(episode.path):
+            frames: npt.NDArray[np.uint8] = self._file(episode.path)["frames"][first : first + episode.length + 1]
+        return frames
+
+    def close(self) -> None:
+        """Closes the open shards; reading opens them again."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _file(self, path: Path) -> h5py.File:
+        if path not in self._open:
+            if len(self._open) >= _MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)[1].close()
+            self._open[path] = h5py.File(path, "r")
+        self._open.move_to_end(path)
+        return self._open[path]
+
+
+def present_indices(directory: Path) -> set[int]:
+    """The numbers of the episodes that a folder holds; empty when it holds none."""
+    if not any(directory.glob("*.h5")):
+        return set()
+    return {episode.index for episode in RolloutDataset(directory).episodes}
+
+
+def split_held_out(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisode], list[StoredEpisode]]:
+    """(training, held out): every tenth episode, by its number, is never trained on.
+
+    By number, so that an episode stays on its side when the data set grows.
+
+    Raises:
+        VmcError: too few episodes for both sides.
+    """
+    held_out = [episode for episode in episodes if episode.index % 10 == 3]
+    training = [episode for episode in episodes if episode.index % 10 != 3]
+    if not held_out or not training:
+        raise VmcError(
+            f"{len(episodes)} episodes are too few: episode 3 of each ten is held out for validation.",
+            "Run `vmc rollouts --episodes 4` or more.",
+        )
+    return training, held_out
+
+
+def check_env_matches(dataset: RolloutDataset, env: str, preprocessing: str) -> None:
+    """Raises a `VmcError` when a data set is of another environment or of another preprocessing."""
+    for what, found, expected in (
+        ("the environment", dataset.env, env),
+        ("preprocessing", dataset.preprocessing, preprocessing),
+    ):
+        if found != expected:
+            raise VmcError(
+                f"{dataset.directory} holds episodes of {what} {found}; expected {expected}.",
+                "Give the right --env, or another folder with --data.",
+            )
+
+
+def _read_index(path: Path) -> tuple[Source, list[StoredEpisode]]:
+    with _explained_read(path), h5py.File(path, "r") as file:
+        missing = {"schema", "env", "preprocessing", "policy", "seed"} - set(file.attrs)
+        if missing:
+            raise _bad_shard(path, f"is not a vmc shard (it has no attribute {min(missing)!r})")
+        if file.attrs["schema"] != SCHEMA:
+            raise _bad_shard(path, f"has schema {file.attrs['schema']}, and this vmc reads {SCHEMA}")
+        source = Source(
+            file.attrs["env"],
+            file.attrs["preprocessing"],
+            json.loads(file.attrs["policy"]),
+            int(file.attrs["seed"]),
+        )
+        _check_shapes(path, file)
+        rewards = file["rewards"][:]
+        for name, values in (("actions", file["actions"][:]), ("rewards", rewards)):
+            if not np.isfinite(values).all():
+                raise _bad_shard(path, f"holds {name} that are NaN or infinite")
+        return source, list(_stored_episodes(path, file, rewards))
+
+
+def _stored_episodes(path: Path, file: h5py.File, rewards: npt.NDArray[Any]) -> Iterable[StoredEpisode]:
+    columns = [file[name][:] for name in ("index", "lengths", "env_seeds", "terminated", "truncated", "digests")]
+    step = 0
+    for number, row in enumerate(zip(*columns, strict=True)):
+        index, length, env_seed, terminated, truncated, digest = row
+        total = float(rewards[step : step + length].sum())
+        flags = (bool(terminated), bool(truncated))
+        yield StoredEpisode(
+            int(index), path, step + number, step, int(length), int(env_seed), *flags, digest.decode(), total
+        )
+        step += int(length)
+
+
+def _check_shapes(path: Path, file: h5py.File) -> None:
+    names = ("frames", "actions", "rewards", "index", "lengths", "env_seeds", "terminated", "truncated", "digests")
+    for name in names:
+        if name not in file:
+            raise _bad_shard(path, f"has no data set {name!r}")
+    num_episodes = len(file["lengths"])
+    steps = int(file["lengths"][:].sum())
+    sizes = {"frames": steps + num_episodes, "actions": steps, "rewards": steps}
+    for name in names:
+        expected = sizes.get(name, num_episodes)
+        if len(file[name]) != expected or expected == 0:
+            raise _bad_shard(path, f"holds {len(file[name])} {name} where its lengths ask for {expected}")
+
+
+class _explained_read:  # a context manager, named like a function
+    """Turns h5py's errors on reading into a `VmcError` that names the shard."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError | KeyError | ValueError | RuntimeError):
+            raise _bad_shard(self._path, f"cannot be read ({str(error)[:120]})") from None
+
+
+def _bad_shard(path: Path, what: str) -> VmcError:
+    return VmcError(
+        f"{path} {what}: it is truncated, damaged or foreign.",
+        "Move it away; `vmc rollouts` then collects its episodes again.",
+    )
+
+
+def _common(what: str, values: set[str], directory: Path) -> str:
+    if len(values) > 1:
+        raise VmcError(
+            f"{directory} mixes episodes of {what} {' and '.join(sorted(values))}.",
+            "Keep one folder an environment.",
+        )
+    return values.pop()
