@@ -70,7 +70,11 @@ class Progress:
         seconds = self._printed - self._started
         done = self._done - self._before
         left = seconds / done * (self._total - self._done) if done else 0.0
-        parts = [f"{self._title}: {self._done}/{self._total} {self._unit}", self._rate(), f"{left:.0f} s left"]
+        parts = [
+            f"{self._title}: {self._done}/{self._total} {self._unit}",
+            self._rate(),
+            f"{left:.0f} s left",
+        ]
         print("  ".join(filter(None, [*parts, self._figures])), file=sys.stderr, flush=True)
 
 

@@ -28,7 +28,12 @@ class DreamStarts:
     """
 
     def __init__(
-        self, dynamics: MDNRNN, latents: Latents, episodes: npt.NDArray[np.int64], sample_latents: bool, seed: int
+        self,
+        dynamics: MDNRNN,
+        latents: Latents,
+        episodes: npt.NDArray[np.int64],
+        sample_latents: bool,
+        seed: int,
     ) -> None:
         self._sample = sample_latents
         generator = torch_stream(seed, "dream/starts")

@@ -62,9 +62,7 @@ class DreamWorld:
         self.settings = settings
 
     @torch.no_grad()
-    def step(
-        self, latents: Tensor, hidden: Hidden, actions: Tensor, uniform: Tensor, normal: Tensor
-    ) -> DreamStep:
+    def step(self, latents: Tensor, hidden: Hidden, actions: Tensor, uniform: Tensor, normal: Tensor) -> DreamStep:
         """One step of a batch of dreams.
 
         Args:

@@ -55,7 +55,8 @@ def resize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     rows, columns, divisor = _resize_matrices(height, width)
     sums = rows @ image.reshape(height, width * 3).astype(rows.dtype) @ columns
     means = (sums.astype(np.int64) + divisor // 2) // divisor
-    return means.astype(np.uint8).reshape(FRAME_SHAPE)
+    frame: npt.NDArray[np.uint8] = means.astype(np.uint8).reshape(FRAME_SHAPE)
+    return frame
 
 
 class PreprocessedFrames(gym.ObservationWrapper[Any, Any, Any]):

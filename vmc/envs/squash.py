@@ -42,7 +42,8 @@ class ActionSquash:
     def __call__(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """NumPy: (..., A) outputs to (..., A) float32 actions."""
         squashed = self.offset + self.scale * np.tanh(outputs, dtype=np.float32)
-        return np.clip(squashed, self.low, self.high)
+        action: npt.NDArray[np.float32] = np.clip(squashed, self.low, self.high)
+        return action
 
     def torch(self, outputs: torch.Tensor) -> torch.Tensor:
         """PyTorch: (..., A) outputs to (..., A) actions, on the outputs' device and in their type."""

@@ -17,8 +17,8 @@ from vmc.errors import VmcError
 
 def _carracing_squash() -> ActionSquash:
     """Steer tanh, gas (tanh + 1) / 2, brake max(tanh, 0): a zero output does not brake."""
-    low, high = np.float32([-1, 0, 0]), np.float32([1, 1, 1])
-    return ActionSquash(np.float32([0, 0.5, 0]), np.float32([1, 0.5, 1]), low, high)
+    low, high = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
+    return ActionSquash(np.array([0, 0.5, 0], np.float32), np.array([1, 0.5, 1], np.float32), low, high)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def get_task(env_id: str) -> Task:
 
 def env_slug(env_id: str) -> str:
     """A folder name for an environment: `CarRacing-v3` gives `carracing-v3`."""
-    return env_id.split(":")[-1].replace("/", "-").lower()
+    return env_id.rsplit(":", maxsplit=1)[-1].replace("/", "-").lower()
 
 
 def check_env(env_id: str) -> None:

@@ -20,8 +20,6 @@ class ToyEnv(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
     more than 1 is a miss, drawn as a white bar that grows with the misses; the eighth terminates the episode.
     """
 
-    metadata = {"render_modes": []}
-
     def __init__(self) -> None:
         self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -34,9 +32,7 @@ class ToyEnv(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
         self._misses = 0
         return self._draw(), {}
 
-    def step(
-        self, action: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         error = float(action[0]) - self._target
         self._misses += abs(error) > 1
         self._target = float(np.clip(self._target + self.np_random.uniform(-_STEP, _STEP), -1, 1))

@@ -135,18 +135,16 @@ class Search:
             VmcError: a state of a search with another number of parameters.
         """
         if arrays["mean"].shape != self._strategy.mean.shape:
-            raise VmcError(
-                f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}."
-            )
+            raise VmcError(f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}.")
         _make_lazy_attributes(self._strategy)
         for key, value in {**_unplain(values["attributes"]), **arrays}.items():
             part, _, name = key.rpartition(".")
             if part not in _PARTS or not isinstance(value, np.ndarray | bool | int | float | None):
                 raise VmcError(f"The stored search holds {key}, which is no state of a search.")
             owner = _part(self._strategy, part)
-            if type(vars(owner).get(name)) is list:
-                value = list(value)
-            setattr(owner, name, np.array(value) if isinstance(value, np.ndarray) else value)
+            if isinstance(value, np.ndarray):
+                value = list(value) if type(vars(owner).get(name)) is list else np.array(value)
+            setattr(owner, name, value)
         sampler = self._strategy.sm
         self._strategy.C, self._strategy.B, self._strategy.D = sampler.C, sampler.B, sampler.D
         self._strategy.dC = sampler.variances

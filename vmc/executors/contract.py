@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from vmc.errors import VmcError
 
-Job = TypeVar("Job", contravariant=True)
-Result = TypeVar("Result", covariant=True)
+Job_contra = TypeVar("Job_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 MAX_ATTEMPTS = 3
 
 
-class Worker(Protocol[Job, Result]):
+class Worker(Protocol[Job_contra, Result_co]):
     """Keeps what is costly to make (an environment, models) and runs one job at a time.
 
     A job's result must depend on the job alone: it may be run again, by another worker, after a failure.
     """
 
-    def run(self, job: Job) -> Result: ...
+    def run(self, job: Job_contra) -> Result_co: ...
 
     def close(self) -> None: ...
 
 
-class Executor(Protocol[Job, Result]):
+class Executor(Protocol[Job_contra, Result_co]):
     """Runs jobs on workers. A job that raises is run again on a fresh worker, never given a made-up result."""
 
-    def map(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Result]]:
+    def map(self, jobs: Sequence[Job_contra]) -> Iterator[tuple[int, Result_co]]:
         """Yields (position in jobs, result) as they finish, in any order.
 
         Raises:
@@ -45,6 +46,11 @@ def make_executor(make_worker: Callable[[], Worker[Any, Any]], num_workers: int)
     from vmc.executors.serial import SerialExecutor
 
     return ProcessExecutor(make_worker, num_workers) if num_workers else SerialExecutor(make_worker)
+
+
+def available_cores() -> int:
+    """The cores that this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def report_failure(failures: int, where: str, trace: str) -> None:

@@ -52,9 +52,7 @@ class ProcessExecutor:
             self.close()
             raise
 
-    def _drain(
-        self, jobs: Sequence[Any], waiting: deque[int], failures: list[int]
-    ) -> Iterator[tuple[int, Any]]:
+    def _drain(self, jobs: Sequence[Any], waiting: deque[int], failures: list[int]) -> Iterator[tuple[int, Any]]:
         done = 0
         while done < len(jobs):
             for worker in self._workers:

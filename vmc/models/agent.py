@@ -37,9 +37,9 @@ class Memory:
     """M's recurrence alone, in NumPy: for one environment a fifth of the cost of PyTorch's."""
 
     def __init__(self, dynamics: MDNRNN) -> None:
-        lstm = dynamics.lstm
-        self._weights = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1).detach().numpy().copy()
-        self._bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach().numpy()
+        from_inputs, from_hidden, bias, second_bias = dynamics.lstm.all_weights[0]
+        self._weights = torch.cat([from_inputs, from_hidden], dim=1).detach().numpy()
+        self._bias = (bias + second_bias).detach().numpy()
         self._size = dynamics.settings.hidden_size
 
     def reset(self) -> None:

@@ -57,5 +57,6 @@ def controller_outputs(settings: ControllerSettings, parameters: Tensor, latents
     """
     z, a = settings.latent_size, settings.action_size
     weights = parameters[:, : settings.num_parameters - a].unflatten(1, (a, -1))
-    outputs = parameters[:, None, -a:] + latents @ weights[:, :, :z].mT
-    return outputs + h @ weights[:, :, z:].mT
+    outputs: Tensor = parameters[:, None, -a:] + latents @ weights[:, :, :z].mT
+    outputs = outputs + h @ weights[:, :, z:].mT
+    return outputs

@@ -91,8 +91,8 @@ class MDNRNN(nn.Module):
 
     def step(self, latents: Tensor, actions: Tensor, hidden: Hidden) -> Hidden:
         """One step of the state alone: (B, Z), (B, A) and the state before, to the state after."""
-        weights = (self.lstm.weight_ih_l0, self.lstm.weight_hh_l0, self.lstm.bias_ih_l0, self.lstm.bias_hh_l0)
-        h, c = torch.lstm_cell(torch.cat([latents, actions], dim=-1), (hidden.h, hidden.c), *weights)
+        inputs = torch.cat([latents, actions], dim=-1)
+        h, c = torch.lstm_cell(inputs, (hidden.h, hidden.c), *self.lstm.all_weights[0])
         return Hidden(h, c)
 
     def heads(self, h: Tensor) -> Prediction:

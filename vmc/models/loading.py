@@ -73,9 +73,7 @@ def load_controller(
     for name, of, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
         made_with = checkpoint.info[of]
         if made_with != other.sha256:
-            raise _strangers(
-                checkpoint.path, "C", name, other.path, made_with, other.sha256, TRAIN_CONTROLLER
-            )
+            raise _strangers(checkpoint.path, "C", name, other.path, made_with, other.sha256, TRAIN_CONTROLLER)
     settings = _settings(ControllerSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
     return settings, checkpoint.weights["parameters"], checkpoint

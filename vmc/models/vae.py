@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,7 @@ class ConvVAE(nn.Module):
     def __init__(self, settings: VAESettings = VAESettings()) -> None:
         super().__init__()
         self.settings = settings
-        pairs = zip(_ENCODER_CHANNELS, _ENCODER_CHANNELS[1:], strict=False)
+        pairs = pairwise(_ENCODER_CHANNELS)
         self.encoder = nn.ModuleList(nn.Conv2d(i, o, kernel_size=4, stride=2) for i, o in pairs)
         self.mean = nn.Linear(_FEATURES, settings.latent_size)
         self.log_variance = nn.Linear(_FEATURES, settings.latent_size)

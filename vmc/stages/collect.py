@@ -20,6 +20,7 @@ from vmc.executors import make_executor
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
+from vmc.stages.settings import CollectSettings
 from vmc.storage.files import locked
 from vmc.storage.rollouts import (
     Episode,
@@ -32,27 +33,6 @@ from vmc.storage.rollouts import (
 
 # Small enough that two workers share even a small job, large enough that 10,000 episodes are 2,500 files.
 _EPISODES_PER_SHARD = 4
-
-
-@dataclass(frozen=True)
-class CollectSettings:
-    """How episodes are made.
-
-    Attributes:
-        env: the environment's id.
-        episodes: how many the folder shall hold in the end; only the missing ones are made.
-        policy: `random`, `brownian` or `controller`.
-        noise: for `controller`: standard deviation of correlated noise added to C's outputs before the squash.
-        max_steps: a time limit below the environment's own; None leaves it alone.
-        seed: episode i depends on `(seed, i)` alone (and on the policy).
-    """
-
-    env: str
-    episodes: int
-    policy: str = "brownian"
-    noise: float = 0.5
-    max_steps: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)

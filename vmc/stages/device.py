@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from vmc.errors import VmcError
+from vmc.executors import available_cores
 
 
 def choose_device(name: str) -> torch.device:
@@ -21,8 +20,3 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise VmcError("PyTorch finds no CUDA device.", "Give --device cpu, or install a CUDA build of torch.")
     return torch.device(name)
-
-
-def available_cores() -> int:
-    """The cores that this process may run on, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,7 +32,7 @@ def ensure_latents(run: Path, dataset: RolloutDataset, device: torch.device) -> 
     data = dataset.fingerprint()
     latents = read_latents(latents_path(run), checkpoint.sha256, data)
     if latents is None:
-        latents = _encode(vae.to(device, memory_format=torch.channels_last), dataset, device)
+        latents = _encode(vae.to(device), dataset, device)
         write_latents(latents_path(run), latents, checkpoint.sha256, data)
     return latents, checkpoint
 

@@ -60,9 +60,7 @@ class LatentSequences:
         last = times[:-1] == lengths[:, None] - 1
         terminations = last & self._column(self._terminated[episodes])
         latents = self._draw(self._means[frames], self._log_variances[frames], generator)
-        return SequenceBatch(
-            latents, self._actions[steps], self._rewards[steps], terminations.float(), mask.float()
-        )
+        return SequenceBatch(latents, self._actions[steps], self._rewards[steps], terminations.float(), mask.float())
 
     def _draw(self, mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
         if not self._sample:

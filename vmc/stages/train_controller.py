@@ -32,6 +32,7 @@ from vmc.models.loading import (
 from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.stages.dreaming import make_dream_fitness
+from vmc.stages.settings import TrainControllerSettings
 from vmc.stages.training import check_config
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import locked, write_json
@@ -39,41 +40,6 @@ from vmc.storage.metrics import MetricsLog
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
-
-
-@dataclass(frozen=True)
-class TrainControllerSettings:
-    """How C is searched for.
-
-    Attributes:
-        dream: take the fitness from the dream.
-        population: candidates a generation.
-        rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
-        generations: at most so many, for the present V and M.
-        step_size: CMA-ES's first standard deviation.
-        target_return: stop when the distribution's mean reaches this on the held-out episodes.
-        evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
-        evaluation_episodes: how many those are.
-        max_steps: a time limit in training; None leaves it to the environment.
-        stall_steps: in training, truncate after so many steps without a positive reward.
-        temperature, horizon: of the dream.
-        seed: of the candidates and of the episodes.
-    """
-
-    env: str
-    generations: int
-    dream: bool = False
-    population: int = 32
-    rollouts_per_candidate: int = 4
-    step_size: float = 0.1
-    target_return: float | None = None
-    evaluate_every: int = 5
-    evaluation_episodes: int = 8
-    max_steps: int | None = None
-    stall_steps: int | None = None
-    temperature: float = 1.0
-    horizon: int = 300
-    seed: int = 0
 
 
 @dataclass
@@ -177,8 +143,7 @@ class _Evolution:
         number = counters.generation + 1
         candidates = self._search.ask()
         seeds = [
-            env_seed(settings.seed, "fitness", number, episode)
-            for episode in range(settings.rollouts_per_candidate)
+            env_seed(settings.seed, "fitness", number, episode) for episode in range(settings.rollouts_per_candidate)
         ]
         scores = self._fitness.evaluate(candidates, seeds)
         fitness = scores.returns.mean(axis=1)
@@ -209,9 +174,7 @@ class _Evolution:
     def _evaluate_mean(self, generation: int) -> float:
         """Scores the distribution's mean on the held-out episodes, and keeps it if it is the best there."""
         settings, counters = self._settings, self._counters
-        seeds = [
-            env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)
-        ]
+        seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)]
         mean = self._search.mean
         scores = self._fitness.evaluate(mean[None], seeds)
         self._count_steps(scores)
@@ -271,9 +234,7 @@ def _restored_search(
 def _new_phase(counters: SearchCounters, inputs: dict[str, Any]) -> SearchCounters:
     generation = counters.generation
     steps, seconds = counters.steps, counters.seconds
-    return SearchCounters(
-        inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds
-    )
+    return SearchCounters(inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds)
 
 
 def _best_parameters(folder: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 
@@ -14,49 +14,27 @@ from torch import Tensor
 
 from vmc.envs import PREPROCESSING, get_task
 from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
-from vmc.models.loading import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
+from vmc.models.loading import (
+    TRAIN_MDRNN,
+    TRAIN_VAE,
+    dynamics_folder,
+    model_info,
+    require_finished,
+    vae_folder,
+)
 from vmc.models.mixture import negative_log_likelihood
 from vmc.seeding import stream, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.dynamics_report import report_dynamics
 from vmc.stages.encode import ensure_latents
 from vmc.stages.sequences import LatentSequences, SequenceBatch
+from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.training import Counters, Plan, fit
 from vmc.storage.files import locked
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
 
 _MAX_TERMINATION_WEIGHT = 100.0
-
-
-@dataclass(frozen=True)
-class TrainMDRNNSettings:
-    """How M is trained.
-
-    Attributes:
-        epochs: at most so many passes over the training episodes.
-        patience: stop after so many epochs without a better validation loss.
-        batch_size: episodes side by side.
-        window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
-            the states that it will meet 1,000 steps into an episode.
-        learning_rate: Adam's.
-        gradient_clip: largest gradient norm.
-        reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
-        sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
-        seed: of the weights, the order and the draws of z.
-    """
-
-    env: str
-    epochs: int
-    patience: int = 10
-    batch_size: int = 16
-    window: int = 128
-    learning_rate: float = 1e-3
-    gradient_clip: float = 1.0
-    reward_weight: float = 1.0
-    termination_weight: float = 1.0
-    sample_latents: bool = True
-    seed: int = 0
 
 
 class DynamicsTraining:
@@ -109,7 +87,7 @@ class DynamicsTraining:
             window = slice(first, first + self._settings.window)
             figures, hidden = self._loss(batch, window, hidden)
             self.optimizer.zero_grad(set_to_none=True)
-            figures["loss"].backward()  # type: ignore[no-untyped-call]
+            figures["loss"].backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.gradient_clip)
             self.optimizer.step()
             hidden = Hidden(hidden.h.detach(), hidden.c.detach())
@@ -140,7 +118,12 @@ class DynamicsTraining:
         nll, reward, termination = ((part * mask).sum() / mask.sum() for part in (nll, reward, termination))
         weights = (self._settings.reward_weight, self._settings.termination_weight)
         total = nll + weights[0] * reward + weights[1] * termination
-        figures = {"loss": total, "nll_per_dimension": nll, "reward_loss": reward, "termination_loss": termination}
+        figures = {
+            "loss": total,
+            "nll_per_dimension": nll,
+            "reward_loss": reward,
+            "termination_loss": termination,
+        }
         return figures, hidden
 
 
@@ -167,9 +150,7 @@ def train_mdrnn(
         inputs = {"data": dataset.fingerprint(), "vae": vae.sha256}
         made_from = {"inputs": inputs, "vae": vae.sha256, "sample_latents": settings.sample_latents}
         info = model_info(trainable.module.settings) | made_from
-        plan = Plan(
-            "M", TRAIN_MDRNN, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard
-        )
+        plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
     return counters, report

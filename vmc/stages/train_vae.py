@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from vmc.models.vae import ConvVAE, VAELoss, VAESettings, to_frames, to_input, v
 from vmc.report.grid import save_grid
 from vmc.seeding import torch_stream
 from vmc.stages.device import choose_device
+from vmc.stages.settings import TrainVAESettings
 from vmc.stages.training import Counters, Plan, fit
 from vmc.storage.files import locked
 from vmc.storage.frames import (
@@ -34,37 +35,17 @@ _VALIDATION_BATCH = 250
 _GRID_FRAMES = 12
 
 
-@dataclass(frozen=True)
-class TrainVAESettings:
-    """How V is trained.
-
-    Attributes:
-        epochs: at most so many passes over the training frames.
-        patience: stop after so many epochs without a better validation loss.
-        batch_size: frames a step.
-        learning_rate: Adam's.
-        kl_floor: nats per latent dimension below which KL costs nothing (0.5 in the original).
-        memory_gib: frames up to this size are kept in memory; more are streamed through a buffer of this size.
-        seed: of the weights, the order and the noise.
-    """
-
-    env: str
-    epochs: int
-    patience: int = 3
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    kl_floor: float = 0.5
-    memory_gib: float = 4.0
-    seed: int = 0
-
-
 class VAETraining:
     """V's side of `fit`: units are batches of frames."""
 
     unit = "batches"
 
     def __init__(
-        self, settings: TrainVAESettings, batches: FrameBatches, held_out: npt.NDArray[np.uint8], device: torch.device
+        self,
+        settings: TrainVAESettings,
+        batches: FrameBatches,
+        held_out: npt.NDArray[np.uint8],
+        device: torch.device,
     ) -> None:
         self._settings = settings
         self._batches = batches
@@ -72,11 +53,12 @@ class VAETraining:
         self._device = device
         torch.manual_seed(settings.seed)  # PyTorch's initialisers know no other generator
         vae = ConvVAE(VAESettings(get_task(settings.env).latent_size))
-        self.module = vae.to(device, memory_format=torch.channels_last)
+        self.module = vae.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(vae.parameters(), settings.learning_rate)
         self._forward = torch.compile(vae) if device.type == "cuda" else vae
-        on_gpu = device.type == "cuda" and isinstance(batches, FramesInMemory)
-        self._resident = torch.from_numpy(batches.frames).to(device) if on_gpu else None
+        self._resident: Tensor | None = None
+        if device.type == "cuda" and isinstance(batches, FramesInMemory):
+            self._resident = torch.from_numpy(batches.frames).to(device)
 
     def num_units(self) -> int:
         return self._batches.num_batches()
@@ -86,7 +68,7 @@ class VAETraining:
             noise = self._noise(len(frames), epoch, unit)
             loss = self._loss(to_input(frames), noise)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            loss.total.backward()
             self.optimizer.step()
             yield _figures(loss)
 
@@ -144,9 +126,7 @@ def train_vae(
         trainable = VAETraining(settings, batches, held_out_frames, device)
         inputs = {"data": dataset.fingerprint()}
         info = model_info(trainable.module.settings) | {"inputs": inputs}
-        plan = Plan(
-            "V", TRAIN_VAE, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard
-        )
+        plan = Plan("V", TRAIN_VAE, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         _save_reconstructions(run, held_out_frames)
     return counters

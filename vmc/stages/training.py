@@ -36,9 +36,13 @@ _EXTENT = {"epochs", "patience"}
 class Trainable(Protocol):
     """What V and M give to the loop."""
 
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
     unit: str
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer: ...
 
     def num_units(self) -> int:
         """Units an epoch."""

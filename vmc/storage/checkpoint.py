@@ -70,7 +70,7 @@ def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, stat
     for old in directory.glob(f"{name}-*.safetensors"):
         if old.name not in kept:
             old.unlink(missing_ok=True)
-    return files["weights"]["sha256"]
+    return str(files["weights"]["sha256"])
 
 
 def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:

@@ -271,7 +271,17 @@ def _stored_episodes(path: Path, file: h5py.File, rewards: npt.NDArray[Any]) -> 
 
 
 def _check_shapes(path: Path, file: h5py.File) -> None:
-    names = ("frames", "actions", "rewards", "index", "lengths", "env_seeds", "terminated", "truncated", "digests")
+    names = (
+        "frames",
+        "actions",
+        "rewards",
+        "index",
+        "lengths",
+        "env_seeds",
+        "terminated",
+        "truncated",
+        "digests",
+    )
     for name in names:
         if name not in file:
             raise _bad_shard(path, f"has no data set {name!r}")
@@ -284,7 +294,7 @@ def _check_shapes(path: Path, file: h5py.File) -> None:
             raise _bad_shard(path, f"holds {len(file[name])} {name} where its lengths ask for {expected}")
 
 
-class _explained_read:  # a context manager, named like a function
+class _explained_read:
     """Turns h5py's errors on reading into a `VmcError` that names the shard."""
 
     def __init__(self, path: Path) -> None:

@@ -1,0 +1,235 @@
+"""The command line: one thin command a stage. Options become settings, settings go to a stage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmc.config import PRESETS, did_you_mean, make_settings
+from vmc.errors import VmcError
+from vmc.options import folders, settings_options, shared
+from vmc.stages.settings import (
+    STAGES,
+    CollectSettings,
+    TestSettings,
+    TrainControllerSettings,
+    TrainMDRNNSettings,
+    TrainVAESettings,
+)
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
+
+
+class _Group(click.Group):
+    """Ends a `VmcError` with status 1 and an interrupt with status 130, both without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VmcError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted. Run the same command again to go on from the last checkpoint.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="vmc")
+def main() -> None:
+    """World Models (Ha & Schmidhuber, 2018): rollouts, V, M, C, the dream, and a score.
+
+    Each stage is a command that resumes where it stopped; `vmc run` chains them.
+    """
+
+
+@main.command()
+@shared(device=False)
+@settings_options(CollectSettings)
+def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: int, **given: Any) -> None:
+    """Collect episodes from the environment into HDF5."""
+    from vmc.stages.collect import collect
+
+    settings = make_settings(CollectSettings, env, PRESETS[preset]["rollouts"], {"seed": seed}, given)
+    data, run = folders(env, data, run)
+    done = collect(settings, data, run, workers)
+    rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
+    click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
+    click.echo(f"{data}: {done.num_episodes} episodes, {done.num_frames} frames, mean return {done.mean_return:.1f}.")
+
+
+@main.command()
+@shared(workers=False)
+@settings_options(TrainVAESettings)
+@_TENSORBOARD
+def train_vae(
+    env: str, preset: str, seed: int, data: Path, run: Path, device: str, tensorboard: bool, **given: Any
+) -> None:
+    """Train V, the ConvVAE, on the episodes' frames."""
+    from vmc.stages import train_vae as stage
+
+    settings = make_settings(TrainVAESettings, env, PRESETS[preset]["train-vae"], {"seed": seed}, given)
+    data, run = folders(env, data, run)
+    counters = stage.train_vae(settings, data, run, device, tensorboard)
+    best = counters.best
+    click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
+    click.echo(f"held out: reconstruction error {best['reconstruction']:.1f} a frame, KL {best['kl']:.1f} nats.")
+    click.echo(f"{run / 'vae' / 'reconstructions.png'}")
+
+
+@main.command()
+@shared(workers=False)
+@settings_options(TrainMDRNNSettings)
+@_TENSORBOARD
+def train_mdrnn(
+    env: str, preset: str, seed: int, data: Path, run: Path, device: str, tensorboard: bool, **given: Any
+) -> None:
+    """Encode the frames with V, and train M, the MDN-RNN, on the latents."""
+    from vmc.stages import train_mdrnn as stage
+
+    settings = make_settings(TrainMDRNNSettings, env, PRESETS[preset]["train-mdrnn"], {"seed": seed}, given)
+    data, run = folders(env, data, run)
+    counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
+    click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Held out:")
+    for name, value in report.items():
+        click.echo(f"  {name:30} {value:.4g}")
+
+
+@main.command()
+@shared()
+@settings_options(TrainControllerSettings)
+@_TENSORBOARD
+def train_controller(
+    env: str,
+    preset: str,
+    seed: int,
+    data: Path,
+    run: Path,
+    device: str,
+    workers: int,
+    tensorboard: bool,
+    **given: Any,
+) -> None:
+    """Evolve C with CMA-ES, in the environment or in the dream."""
+    from vmc.stages import train_controller as stage
+
+    defaults = PRESETS[preset]["train-controller"]
+    settings = make_settings(TrainControllerSettings, env, defaults, {"seed": seed}, given)
+    data, run = folders(env, data, run)
+    counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
+    where = "the dream" if settings.dream else "reality"
+    click.echo(
+        f"C: mean return {counters.best_return:.1f} on {settings.evaluation_episodes} held-out episodes in {where}, "
+        f"best of generation {counters.best_generation} of {counters.generation}."
+    )
+    steps = ", ".join(f"{number} {place}" for place, number in counters.steps.items())
+    click.echo(f"environment steps: {steps}; {counters.seconds:.0f} s.")
+
+
+@main.command()
+@shared()
+@settings_options(TestSettings)
+@click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
+def test(
+    env: str,
+    preset: str,
+    seed: int,
+    data: Path,
+    run: Path,
+    device: str,
+    workers: int,
+    video: Path | None,
+    **given: Any,
+) -> None:
+    """Score C on episodes that nothing was trained on."""
+    from vmc.stages.evaluate import test_controller
+
+    settings = make_settings(TestSettings, env, PRESETS[preset]["test"], {"seed": seed}, given)
+    data, run = folders(env, data, run)
+    if video is not None:
+        from vmc.stages.film import film_episode
+
+        film_episode(env, run, video, settings.max_steps, settings.seed)
+        click.echo(f"{video}")
+    result = test_controller(settings, data, run, device, workers)
+    low, high = result["ci95"]
+    where = f"the dream at temperature {settings.temperature}" if settings.dream else env
+    click.echo(
+        f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
+        f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
+    )
+
+
+@main.command("run")
+@shared()
+@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="Collect and train so often.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="STAGE.OPTION=VALUE",
+    help="Override one stage's option, e.g. --set train-vae.epochs=3. May be given again.",
+)
+def run_chain(
+    env: str,
+    preset: str,
+    seed: int,
+    data: Path,
+    run: Path,
+    device: str,
+    workers: int,
+    rounds: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Run the whole chain, from rollouts to the score."""
+    from vmc.report.tables import print_records
+    from vmc.stages.pipeline import PipelineSettings, run_pipeline
+
+    data, run = folders(env, data, run)
+    chosen = _overrides(overrides)
+    settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
+    print_records(run_pipeline(settings))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def inspect(path: Path) -> None:
+    """Say what a run, a checkpoint or a data folder holds, and check its integrity."""
+    from vmc.stages.inspection import inspect_path
+
+    for line in inspect_path(path):
+        click.echo(line)
+
+
+@main.command()
+@shared(data=False, device=False, workers=False)
+def report(env: str, preset: str, seed: int, run: Path) -> None:
+    """Plot a run's learning curves (extra `plots`)."""
+    from vmc.report.curves import plot_run
+
+    for path in plot_run(folders(env, None, run)[1]):
+        click.echo(f"{path}")
+
+
+def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """`("train-vae.epochs=3",)` to `{"train-vae": {"epochs": 3}}`; the values are JSON, or else text."""
+    import json
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        stage, dot, field = name.partition(".")
+        if not (equals and dot):
+            raise click.UsageError(f"--set {text}: expected STAGE.OPTION=VALUE.")
+        if stage not in STAGES:
+            raise click.UsageError(f"--set {text}: no stage {stage!r}. {did_you_mean(stage, STAGES)}")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        found.setdefault(stage, {})[field.replace("-", "_")] = parsed
+    return found

@@ -1,0 +1,100 @@
+"""Command-line options made from a settings dataclass: its types, bounds and documentation, written once."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vmc.config import DEFAULT_PRESET, PRESETS, plain_type
+from vmc.envs import env_slug
+from vmc.executors import available_cores
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+# These are shared options, made by `shared`.
+_SHARED = {"env", "seed"}
+
+
+def settings_options(kind: type) -> Callable[[Command], Command]:
+    """Adds an option for each field of a settings dataclass; options not given arrive as None."""
+    documented = field_help(kind)
+    hints = typing.get_type_hints(kind)
+    fields = [field for field in dataclasses.fields(kind) if field.name not in _SHARED]
+
+    def decorate(command: Command) -> Command:
+        for field in reversed(fields):
+            name = field.name.replace("_", "-")
+            base = plain_type(hints[field.name])
+            declaration = f"--{name}/--no-{name}" if base is bool else f"--{name}"
+            kwargs: dict[str, Any] = {} if base is bool else {"type": _click_type(field, base)}
+            command = click.option(declaration, default=None, help=documented[field.name], **kwargs)(command)
+        return command
+
+    return decorate
+
+
+def shared(data: bool = True, run: bool = True, device: bool = True, workers: bool = True) -> Callable[[Any], Any]:
+    """The options that the stages share."""
+    options = [
+        click.option("--env", default="CarRacing-v3", show_default=True, help="The environment's Gymnasium id."),
+        click.option(
+            "--preset",
+            type=click.Choice(list(PRESETS)),
+            default=DEFAULT_PRESET,
+            show_default=True,
+            help="Where the defaults come from.",
+        ),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all random streams."),
+    ]
+    if data:
+        kind = click.Path(file_okay=False, path_type=Path)
+        options.append(click.option("--data", type=kind, help="The episodes' folder.  [default: data/<env>]"))
+    if run:
+        kind = click.Path(file_okay=False, path_type=Path)
+        options.append(click.option("--run", type=kind, help="The run's folder.  [default: results/<env>]"))
+    if device:
+        choice = click.Choice(["auto", "cpu", "cuda"])
+        text = "Where V, M and the dream run."
+        options.append(click.option("--device", type=choice, default="auto", show_default=True, help=text))
+    if workers:
+        text = "Worker processes; 0 works in this one.  [default: the number of cores]"
+        options.append(click.option("--workers", type=click.IntRange(0), default=available_cores, help=text))
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def folders(env: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:
+    """The data folder and the run folder, as given or by the environment's name."""
+    return data or Path("data") / env_slug(env), run or Path("results") / env_slug(env)
+
+
+def field_help(kind: type) -> dict[str, str]:
+    """Each field's text from the `Attributes:` section of the dataclass's docstring."""
+    lines = inspect.cleandoc(kind.__doc__ or "").split("Attributes:\n")[-1]
+    found: dict[str, str] = {}
+    for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", lines, flags=re.MULTILINE):
+        for name in names.split(", "):
+            found[name] = re.sub(r"\s+", " ", text)
+    return found
+
+
+def _click_type(field: dataclasses.Field[Any], base: type) -> Any:
+    least, above, choices = (field.metadata.get(key) for key in ("least", "above", "choices"))
+    if choices is not None:
+        return click.Choice(choices)
+    if base is int:
+        return click.IntRange(min=least)
+    if base is float:
+        return click.FloatRange(min=least if above is None else above, min_open=above is not None)
+    return base

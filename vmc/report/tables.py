@@ -1,0 +1,44 @@
+"""The table at the end of `vmc run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_records(records: Sequence[Any]) -> None:
+    """Prints each stage's time and figures to stdout, and the score below.
+
+    Args:
+        records: `StageRecord`s in order.
+    """
+    table = Table("stage", "time", "figures")
+    rounds = {record.round for record in records}
+    for record in records:
+        stage = f"{record.stage} (round {record.round + 1})" if len(rounds) > 1 else record.stage
+        figures = "  ".join(f"{name} {value:,.5g}" for name, value in record.figures.items())
+        table.add_row(stage, duration(record.seconds), figures)
+    table.add_section()
+    table.add_row("all", duration(sum(record.seconds for record in records)), "")
+    console = Console()
+    # Redirected output is not cut to a terminal's width.
+    console.width = max(console.width, 110)
+    console.print(table)
+    score, settings = records[-1].figures, records[-1].settings
+    console.print(
+        f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
+        f"over {settings['episodes']} unseen episodes",
+        highlight=False,
+    )
+
+
+def duration(seconds: float) -> str:
+    """`75` to `1 min 15 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -1,0 +1,54 @@
+"""Moving pictures: MP4 through PyAV (extra `video`), GIF through Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vmc.errors import VmcError
+from vmc.storage.files import replacing
+
+_FRAMES_PER_SECOND = 50  # CarRacing's own
+_GIF_KEEP = 5  # a GIF keeps every fifth frame: viewers cap their rate, and files grow
+
+
+def check_video_path(path: Path) -> None:
+    """Raises a `VmcError`, before any work, for a format that cannot be written here."""
+    if path.suffix not in (".mp4", ".gif"):
+        raise VmcError(f"{path} is neither .mp4 nor .gif.", "Give --video with one of these endings.")
+    if path.suffix == ".mp4":
+        try:
+            import av  # noqa: F401
+        except ModuleNotFoundError:
+            raise VmcError("PyAV is not installed.", "pip install 'vmc[video]', or give a .gif.") from None
+
+
+def write_video(path: Path, frames: npt.NDArray[np.uint8], scale: int = 3) -> None:
+    """Writes uint8 (N, H, W, 3) frames, enlarged `scale` times, in the format that the path's ending names."""
+    check_video_path(path)
+    frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
+    with replacing(path) as partial:
+        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(partial, frames)
+
+
+def _write_mp4(path: Path, frames: npt.NDArray[np.uint8]) -> None:
+    import av
+
+    # libx264 wants even sides.
+    height, width = (side - side % 2 for side in frames.shape[1:3])
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _write_gif(path: Path, frames: npt.NDArray[np.uint8]) -> None:
+    images = [Image.fromarray(frame).quantize(64) for frame in frames[::_GIF_KEEP]]
+    milliseconds = 1000 * _GIF_KEEP // _FRAMES_PER_SECOND
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)

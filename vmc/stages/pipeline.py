@@ -1,0 +1,154 @@
+"""The chain: every stage in order, for one round or more, resuming at the first unfinished one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmc.config import PRESETS, make_settings
+from vmc.envs import check_env
+from vmc.errors import VmcError
+from vmc.stages.collect import collect
+from vmc.stages.evaluate import test_controller
+from vmc.stages.settings import STAGES
+from vmc.stages.train_controller import train_controller
+from vmc.stages.train_mdrnn import train_mdrnn
+from vmc.stages.train_vae import train_vae
+from vmc.storage.files import write_json
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """What `vmc run` is asked to do.
+
+    Attributes:
+        rounds: the paper's iterative training: each further round collects with the current C under noise,
+            and goes on with V and M on all data together, and with C.
+        overrides: values of single stages' settings, by stage; they beat the preset.
+    """
+
+    env: str
+    preset: str
+    rounds: int
+    seed: int
+    data: Path
+    run: Path
+    device: str
+    workers: int
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One finished stage of one round: its settings, its seconds and the figures that matter."""
+
+    round: int
+    stage: str
+    settings: dict[str, Any]
+    seconds: float
+    figures: Figures
+
+
+def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
+    """Runs all stages of all rounds; those that `run.json` says are finished are passed over.
+
+    Returns:
+        A record for each stage of each round, in order.
+
+    Raises:
+        VmcError: whatever a stage raises; the finished stages stay finished.
+    """
+    check_env(settings.env)
+    records = _read_records(settings.run)
+    position = 0
+    for number in range(settings.rounds):
+        for stage in STAGES:
+            if stage == "test" and number + 1 < settings.rounds:
+                continue  # only the last round's C is tested
+            chosen = stage_settings(settings, stage, number)
+            if not _is_finished(records, position, number, stage, asdict(chosen)):
+                # What comes after was built on what this stage had before: it is looked at again.
+                del records[position:]
+                seconds, figures = _RUNNERS[stage](settings, chosen)
+                if stage in _CUMULATIVE:
+                    seconds -= sum(record.seconds for record in records if record.stage == stage)
+                records.append(StageRecord(number, stage, asdict(chosen), seconds, figures))
+                write_json(settings.run / "run.json", [vars(record) for record in records])
+            position += 1
+    return records[:position]
+
+
+def _is_finished(records: list[StageRecord], position: int, number: int, stage: str, settings: dict[str, Any]) -> bool:
+    if position >= len(records):
+        return False
+    record = records[position]
+    return (record.round, record.stage, record.settings) == (number, stage, settings)
+
+
+def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
+    """A stage's settings in a round: the preset's values, and the overrides."""
+    preset = PRESETS[settings.preset]
+    layers = [preset[stage], {"seed": settings.seed}, settings.overrides.get(stage, {})]
+    made: Any = make_settings(STAGES[stage], settings.env, *layers)
+    if stage == "rollouts" and number > 0:
+        episodes = made.episodes + number * preset["later-rounds"]["episodes"]
+        made = make_settings(STAGES[stage], settings.env, *layers, {"episodes": episodes, "policy": "controller"})
+    return made
+
+
+def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+    done = collect(stage, settings.data, settings.run, settings.workers)
+    return done.seconds, {"episodes": done.num_episodes, "mean return": done.mean_return}
+
+
+def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+    counters = train_vae(stage, settings.data, settings.run, settings.device)
+    return counters.seconds, {name: counters.best[name] for name in ("reconstruction", "kl")}
+
+
+def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+    counters, report = train_mdrnn(stage, settings.data, settings.run, settings.device)
+    names = {
+        "nll_per_dimension": "NLL",
+        "reward_explained_variance": "reward EV",
+        "dream_error_50": "dream error",
+    }
+    return counters.seconds, {label: report[name] for name, label in names.items() if name in report}
+
+
+def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+    counters = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
+    assert counters.best_return is not None
+    figures = {"generations": counters.generation, "held-out return": counters.best_return}
+    return counters.seconds, figures | {f"{place} steps": n for place, n in counters.steps.items() if n}
+
+
+def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+    result = test_controller(stage, settings.data, settings.run, settings.device, settings.workers)
+    return result["seconds"], {name: result[name] for name in ("mean", "std", "min", "max")}
+
+
+_RUNNERS: dict[str, Callable[[PipelineSettings, Any], tuple[float, Figures]]] = {
+    "rollouts": _rollouts,
+    "train-vae": _vae,
+    "train-mdrnn": _mdrnn,
+    "train-controller": _controller,
+    "test": _test,
+}
+# These count their seconds over all rounds.
+_CUMULATIVE = {"train-vae", "train-mdrnn", "train-controller"}
+
+
+def _read_records(run: Path) -> list[StageRecord]:
+    path = run / "run.json"
+    if not path.exists():
+        return []
+    try:
+        return [StageRecord(**record) for record in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError):
+        raise VmcError(f"{path} is damaged.", "Remove it; the stages themselves know what they have done.") from None

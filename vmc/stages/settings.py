@@ -1,0 +1,153 @@
+"""The settings of every stage, in the order of the pipeline.
+
+They stand here, not beside the stages, because the command line is made from them and must not import torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmc.config import option
+from vmc.policies import POLICIES
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """How episodes are made.
+
+    Attributes:
+        env: the environment's id.
+        episodes: how many the folder shall hold in the end; only the missing ones are made.
+        policy: `random`, `brownian` or `controller`.
+        noise: for `controller`: standard deviation of correlated noise added to C's outputs before the squash.
+        max_steps: a time limit below the environment's own; None leaves it alone.
+        seed: episode i depends on `(seed, i)` alone (and on the policy).
+    """
+
+    env: str
+    episodes: int = option(least=1)
+    policy: str = option("brownian", choices=[*POLICIES, "controller"])
+    noise: float = option(0.5, least=0)
+    max_steps: int | None = option(None, least=1)
+    seed: int = option(0, least=0)
+
+
+@dataclass(frozen=True)
+class TrainVAESettings:
+    """How V is trained.
+
+    Attributes:
+        epochs: at most so many passes over the training frames.
+        patience: stop after so many epochs without a better validation loss.
+        batch_size: frames a step.
+        learning_rate: Adam's.
+        kl_floor: nats per latent dimension below which KL costs nothing (0.5 in the original).
+        memory_gib: frames up to this size are kept in memory; more are streamed through a buffer of this size.
+        seed: of the weights, the order and the noise.
+    """
+
+    env: str
+    epochs: int = option(least=1)
+    patience: int = option(3, least=1)
+    batch_size: int = option(64, least=1)
+    learning_rate: float = option(1e-3, above=0)
+    kl_floor: float = option(0.5, least=0)
+    memory_gib: float = option(4.0, above=0)
+    seed: int = option(0, least=0)
+
+
+@dataclass(frozen=True)
+class TrainMDRNNSettings:
+    """How M is trained.
+
+    Attributes:
+        epochs: at most so many passes over the training episodes.
+        patience: stop after so many epochs without a better validation loss.
+        batch_size: episodes side by side.
+        window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
+            the states that it will meet 1,000 steps into an episode.
+        learning_rate: Adam's.
+        gradient_clip: largest gradient norm.
+        reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
+        sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
+        seed: of the weights, the order and the draws of z.
+    """
+
+    env: str
+    epochs: int = option(least=1)
+    patience: int = option(10, least=1)
+    batch_size: int = option(16, least=1)
+    window: int = option(128, least=1)
+    learning_rate: float = option(1e-3, above=0)
+    gradient_clip: float = option(1.0, above=0)
+    reward_weight: float = option(1.0, least=0)
+    termination_weight: float = option(1.0, least=0)
+    sample_latents: bool = True
+    seed: int = option(0, least=0)
+
+
+@dataclass(frozen=True)
+class TrainControllerSettings:
+    """How C is searched for.
+
+    Attributes:
+        dream: take the fitness from the dream.
+        population: candidates a generation.
+        rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
+        generations: at most so many, for the present V and M.
+        step_size: CMA-ES's first standard deviation.
+        target_return: stop when the distribution's mean reaches this on the held-out episodes.
+        evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
+        evaluation_episodes: how many those are.
+        max_steps: a time limit in training; None leaves it to the environment.
+        stall_steps: in training, truncate after so many steps without a positive reward.
+        temperature, horizon: of the dream.
+        seed: of the candidates and of the episodes.
+    """
+
+    env: str
+    generations: int = option(least=1)
+    dream: bool = False
+    population: int = option(32, least=4)
+    rollouts_per_candidate: int = option(4, least=1)
+    step_size: float = option(0.1, above=0)
+    target_return: float | None = None
+    evaluate_every: int = option(5, least=1)
+    evaluation_episodes: int = option(8, least=1)
+    max_steps: int | None = option(None, least=1)
+    stall_steps: int | None = option(None, least=1)
+    temperature: float = option(1.0, above=0)
+    horizon: int = option(300, least=1)
+    seed: int = option(0, least=0)
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How C is tested.
+
+    Attributes:
+        episodes: how many; the paper's tables have 100.
+        dream: score C in M's dream, from held-out moments, instead of in the environment.
+        temperature, horizon: of the dream.
+        max_steps: a time limit; None leaves it to the environment.
+        seed: of the test episodes, which no training ever sees whatever its seed.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    env: str
+    episodes: int = option(100, least=2)
+    dream: bool = False
+    temperature: float = option(1.0, above=0)
+    horizon: int = option(1000, least=1)
+    max_steps: int | None = option(None, least=1)
+    seed: int = option(0, least=0)
+
+
+STAGES: dict[str, type] = {
+    "rollouts": CollectSettings,
+    "train-vae": TrainVAESettings,
+    "train-mdrnn": TrainMDRNNSettings,
+    "train-controller": TrainControllerSettings,
+    "test": TestSettings,
+}
