@@ -36,9 +36,9 @@ class Fitness(Protocol):
     """Scores candidates on episodes. A score depends on the candidate and the episode's seed alone."""
 
     def evaluate(
-        self, candidates: Array, seeds: Sequence[int], on_episode: Callable[[float], None] | None = None
+        self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
     ) -> Scores:
-        """Candidates (P, N) on R episodes, the same for all of them."""
+        """Candidates (P, N) on R episodes, the same for all of them; tells how many have ended meanwhile."""
         ...
 
 
@@ -74,14 +74,14 @@ class RealFitness:
         self._limits = limits
 
     def evaluate(
-        self, candidates: Array, seeds: Sequence[int], on_episode: Callable[[float], None] | None = None
+        self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
     ) -> Scores:
         jobs = [EpisodeJob(candidate, seed, self._limits) for candidate in candidates for seed in seeds]
         returns, lengths = np.empty(len(jobs)), np.empty(len(jobs), np.int64)
         for position, outcome in self._executor.map(jobs):
             returns[position], lengths[position] = outcome.episode_return, outcome.episode_length
-            if on_episode is not None:
-                on_episode(outcome.episode_return)
+            if on_episodes is not None:
+                on_episodes(1)
         shape = (len(candidates), len(seeds))
         return Scores(returns.reshape(shape), lengths.reshape(shape))
 
@@ -104,7 +104,7 @@ class DreamFitness:
 
     @torch.no_grad()
     def evaluate(
-        self, candidates: Array, seeds: Sequence[int], on_episode: Callable[[float], None] | None = None
+        self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
     ) -> Scores:
         generators = [torch_stream(seed, "dream") for seed in seeds]
         latents, hidden = self._starts.draw(generators)
@@ -127,6 +127,8 @@ class DreamFitness:
             alive &= ~step.terminated
             if not alive.any():
                 break
+        if on_episodes is not None:
+            on_episodes(p * r)
         return Scores(returns.view(p, r).cpu().numpy(), lengths.view(p, r).cpu().numpy())
 
 

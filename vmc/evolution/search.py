@@ -181,4 +181,4 @@ def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unplain(numbers: dict[str, Any]) -> dict[str, Any]:
-    return {k: float(v) if isinstance(v, str) else v for k, v in numbers.items()}
+    return {k: float(v) if v in ("inf", "-inf", "nan") else v for k, v in numbers.items()}

@@ -64,6 +64,8 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
         VmcError: whatever a stage raises; the finished stages stay finished.
     """
     check_env(settings.env)
+    for stage in STAGES:  # so that a wrong value is told before any work is done
+        stage_settings(settings, stage, 0)
     records = _read_records(settings.run)
     position = 0
     for number in range(settings.rounds):

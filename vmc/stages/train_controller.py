@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -120,12 +120,14 @@ class _Evolution:
         if counters.best_return is None:
             self._evaluate_mean(counters.generation)
             self._save()
-        done = counters.generation - counters.phase_start
-        title = "C in the dream" if self._settings.dream else "C"
-        with Progress(title, self._settings.generations, "generations", done) as progress:
+        settings = self._settings
+        per_generation = settings.population * settings.rollouts_per_candidate
+        done = (counters.generation - counters.phase_start) * per_generation
+        title = "C in the dream" if settings.dream else "C"
+        with Progress(title, settings.generations * per_generation, "episodes", done) as progress:
             while not self._finished():
-                figures = self._generation()
-                progress.advance(1, **figures)
+                figures = self._generation(progress.advance)
+                progress.advance(0, **figures)
         if not counters.finished:
             counters.finished = True
             self._save()
@@ -136,7 +138,7 @@ class _Evolution:
         reached = target is not None and counters.best_return is not None and counters.best_return >= target
         return reached or counters.generation - counters.phase_start >= self._settings.generations
 
-    def _generation(self) -> dict[str, float]:
+    def _generation(self, on_episodes: Callable[[int], None]) -> dict[str, float]:
         """One generation and its checkpoint; a kill before that loses nothing but this generation's work."""
         started = time.monotonic()
         settings, counters = self._settings, self._counters
@@ -145,7 +147,7 @@ class _Evolution:
         seeds = [
             env_seed(settings.seed, "fitness", number, episode) for episode in range(settings.rollouts_per_candidate)
         ]
-        scores = self._fitness.evaluate(candidates, seeds)
+        scores = self._fitness.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
         self._search.tell(candidates, fitness)
         counters.generation = number
@@ -169,7 +171,8 @@ class _Evolution:
             **evaluated,
         )
         self._save()
-        return {"best": figures["best"], "mean": figures["mean"], "held_out": counters.best_return or 0.0}
+        held_out = {} if counters.best_return is None else {"held_out": counters.best_return}
+        return {"generation": number, "best": figures["best"], "mean": figures["mean"], **held_out}
 
     def _evaluate_mean(self, generation: int) -> float:
         """Scores the distribution's mean on the held-out episodes, and keeps it if it is the best there."""

@@ -1,0 +1,75 @@
+"""Shared fixtures: a small run on the toy environment, made once by the real stages."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vmc.config import make_settings
+from vmc.stages.collect import collect
+from vmc.stages.settings import STAGES
+from vmc.stages.train_controller import train_controller
+from vmc.stages.train_mdrnn import train_mdrnn
+from vmc.stages.train_vae import train_vae
+
+TOY = "vmc/Toy-v0"
+# Seconds for the whole chain; enough for V to see the colour.
+TOY_VALUES: dict[str, dict[str, Any]] = {
+    "rollouts": {"episodes": 14},
+    "train-vae": {"epochs": 6, "batch_size": 32},
+    "train-mdrnn": {"epochs": 40, "batch_size": 4, "window": 16, "patience": 40, "learning_rate": 3e-3},
+    "train-controller": {
+        "generations": 3,
+        "population": 6,
+        "rollouts_per_candidate": 2,
+        "evaluate_every": 1,
+        "evaluation_episodes": 4,
+        "step_size": 0.3,
+        "horizon": 40,
+    },
+    "test": {"episodes": 10},
+}
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """Folders of a run on the toy environment."""
+
+    data: Path
+    run: Path
+
+
+def toy_settings(stage: str, **values: Any) -> Any:
+    """A stage's settings for the toy."""
+    return make_settings(STAGES[stage], TOY, TOY_VALUES[stage], values)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    # The agent sets one thread for its worker; in this process the next test must not depend on that.
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def toy_session(tmp_path_factory: pytest.TempPathFactory) -> ToyRun:
+    """V, M and C of the toy, trained once. Not to be written to: see `toy`."""
+    folder = tmp_path_factory.mktemp("toy")
+    data, run = folder / "data", folder / "run"
+    collect(toy_settings("rollouts"), data, None, 0)
+    train_vae(toy_settings("train-vae"), data, run, "cpu")
+    train_mdrnn(toy_settings("train-mdrnn"), data, run, "cpu")
+    train_controller(toy_settings("train-controller"), data, run, "cpu", 0)
+    return ToyRun(data, run)
+
+
+@pytest.fixture
+def toy(toy_session: ToyRun, tmp_path: Path) -> ToyRun:
+    """A copy of the trained toy run, to be written to and damaged."""
+    shutil.copytree(toy_session.data, tmp_path / "data")
+    shutil.copytree(toy_session.run, tmp_path / "run")
+    return ToyRun(tmp_path / "data", tmp_path / "run")

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from conftest import TOY, ToyRun
+
+from vmc.envs import ActionSquash
+from vmc.models.agent import Agent, Memory, Vision, load_agent
+from vmc.models.controller import ControllerSettings, LinearController
+from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.vae import ConvVAE, to_input
+
+SQUASH = ActionSquash.from_bounds([-1, -1, -1], [1, 1, 1])
+
+
+def _models() -> tuple[ConvVAE, MDNRNN]:
+    torch.manual_seed(0)
+    return ConvVAE().eval(), MDNRNN(DynamicsSettings(32, 3)).eval()
+
+
+def _frames(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+
+
+def test_memory_equals_torch() -> None:
+    _, dynamics = _models()
+    rng = np.random.default_rng(1)
+    memory = Memory(dynamics)
+    memory.reset()
+    hidden = dynamics.initial_hidden(1)
+    for _ in range(50):
+        latent, action = rng.standard_normal(32, np.float32), rng.standard_normal(3, np.float32)
+        memory.step(latent, action)
+        with torch.no_grad():
+            hidden = dynamics.step(torch.from_numpy(latent)[None], torch.from_numpy(action)[None], hidden)
+        np.testing.assert_allclose(memory.h, hidden.h[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("sample_latents", [False, True])
+def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bool) -> None:
+    """The agent, step by step, equals the paper's Listing 1 written out in PyTorch."""
+    vae, dynamics = _models()
+    settings = ControllerSettings(32, 256, 3)
+    parameters = np.random.default_rng(2).standard_normal(867) * 0.3
+    agent = Agent(Vision(vae), Memory(dynamics), SQUASH, sample_latents)
+    agent.use(LinearController(settings, parameters))
+    agent.reset(np.random.default_rng(3))
+    draws = np.random.default_rng(3)
+    draws.standard_normal(3)  # the exploration noise begins with a draw of its own
+    controller = LinearController(settings, parameters)
+    hidden = dynamics.initial_hidden(1)
+    for frame in _frames(6):
+        with torch.no_grad():
+            mean, log_variance = vae.encode(to_input(torch.from_numpy(frame[None])))
+            z = mean[0].numpy()
+            if sample_latents:
+                z = z + np.exp(0.5 * log_variance[0].numpy()) * draws.standard_normal(32, np.float32)
+            action = SQUASH(controller(z, hidden.h[0].numpy()))
+            hidden = dynamics.step(torch.from_numpy(z)[None], torch.from_numpy(action)[None], hidden)
+        np.testing.assert_allclose(agent.act(frame), action, atol=1e-5)
+
+
+def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
+    vae, dynamics = _models()
+    seen = []
+    memory = Memory(dynamics)
+    step = memory.step
+    memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
+    agent = Agent(Vision(vae), memory, SQUASH, sample_latents=False, noise=1.0)
+    agent.use(LinearController(ControllerSettings(32, 256, 3), np.zeros(867)))
+    agent.reset(np.random.default_rng(0))
+    applied = [agent.act(frame) for frame in _frames(5)]
+    np.testing.assert_array_equal(applied, seen)
+    assert np.std(applied) > 0.1  # zero weights and no noise would give zeros
+
+
+def test_episodes_do_not_depend_on_those_before(toy_session: ToyRun) -> None:
+    agent = load_agent(toy_session.run, TOY)
+    agent.reset(np.random.default_rng(0))
+    first = [agent.act(frame) for frame in _frames(4)]
+    agent.reset(np.random.default_rng(9))
+    agent.act(_frames(1)[0])
+    agent.reset(np.random.default_rng(0))
+    np.testing.assert_array_equal(first, [agent.act(frame) for frame in _frames(4)])
+
+
+def test_the_decoder_is_never_run(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = load_agent(toy_session.run, TOY)
+    monkeypatch.setattr(ConvVAE, "decode", lambda *_: pytest.fail("the agent decoded a frame"))
+    agent.reset(np.random.default_rng(0))
+    agent.act(_frames(1)[0])

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from conftest import TOY, ToyRun, toy_settings
+
+from vmc.envs import action_squash, make_env
+from vmc.errors import VmcError
+from vmc.stages.collect import collect
+from vmc.storage.rollouts import RolloutDataset
+
+
+def test_the_data_are_the_same_whatever_the_number_of_workers(tmp_path) -> None:
+    fingerprints = set()
+    for num_workers in (0, 1, 2):
+        data = tmp_path / str(num_workers)
+        collect(toy_settings("rollouts", episodes=7), data, None, num_workers)
+        fingerprints.add(RolloutDataset(data).fingerprint())
+    assert len(fingerprints) == 1
+
+
+def test_only_the_missing_episodes_are_added(tmp_path) -> None:
+    collect(toy_settings("rollouts", episodes=3), tmp_path / "a", None, 0)
+    before = {path: path.read_bytes() for path in (tmp_path / "a").glob("*.h5")}
+    done = collect(toy_settings("rollouts", episodes=9), tmp_path / "a", None, 0)
+    assert (done.added_episodes, done.num_episodes) == (6, 9)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    collect(toy_settings("rollouts", episodes=9), tmp_path / "b", None, 0)
+    assert RolloutDataset(tmp_path / "a").fingerprint() == RolloutDataset(tmp_path / "b").fingerprint()
+    # A shard that went missing in the middle is made again.
+    next(iter(before)).unlink()
+    assert collect(toy_settings("rollouts", episodes=9), tmp_path / "a", None, 0).added_episodes == 3
+    assert RolloutDataset(tmp_path / "a").fingerprint() == RolloutDataset(tmp_path / "b").fingerprint()
+
+
+def test_replaying_the_recorded_actions_gives_the_recorded_episode(toy_session: ToyRun) -> None:
+    """Transitions are aligned, the terminal frame is there, and no reset has crept in."""
+    dataset = RolloutDataset(toy_session.data)
+    ends = set()
+    for stored in dataset.episodes:
+        episode = dataset.read(stored)
+        env = make_env(TOY)
+        frame, _ = env.reset(seed=episode.env_seed)
+        np.testing.assert_array_equal(episode.frames[0], frame)
+        for t, action in enumerate(episode.actions):
+            frame, reward, terminated, truncated, _ = env.step(action)
+            np.testing.assert_array_equal(episode.frames[t + 1], frame)
+            assert episode.rewards[t] == reward
+            assert (terminated or truncated) == (t + 1 == len(episode.actions))
+        assert (episode.terminated, episode.truncated) == (terminated, truncated)
+        ends.add((terminated, truncated))
+    assert len(ends) == 2  # the data set has terminated episodes and truncated ones
+
+
+def test_actions_are_within_bounds_and_policies_differ(tmp_path) -> None:
+    squash = action_squash(TOY, make_env(TOY))
+    for policy in ("random", "brownian"):
+        collect(toy_settings("rollouts", episodes=4, policy=policy), tmp_path / policy, None, 0)
+        dataset = RolloutDataset(tmp_path / policy)
+        actions = np.concatenate([dataset.read(episode).actions for episode in dataset.episodes])
+        assert (actions >= squash.low).all()
+        assert (actions <= squash.high).all()
+    fingerprints = {RolloutDataset(tmp_path / policy).fingerprint() for policy in ("random", "brownian")}
+    assert len(fingerprints) == 2
+
+
+def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_path) -> None:
+    fingerprints = set()
+    for noise in (0.0, 0.0, 1.0):
+        data = tmp_path / f"data-{len(list(tmp_path.iterdir()))}"
+        settings = toy_settings("rollouts", episodes=4, policy="controller", noise=noise)
+        collect(settings, data, toy.run, 0)
+        dataset = RolloutDataset(data)
+        fingerprints.add(dataset.fingerprint())
+        policy = next(iter(dataset.sources.values())).policy
+        assert policy["name"] == "controller"
+        assert policy["noise"] == noise
+        assert len(policy["controller"]["controller"]) == 64  # a SHA-256
+    assert len(fingerprints) == 2
+
+
+def test_a_folder_of_another_environment_is_refused(toy_session: ToyRun) -> None:
+    from vmc.config import make_settings
+    from vmc.stages.settings import CollectSettings
+
+    settings = make_settings(CollectSettings, "CarRacing-v3", {"episodes": 50})
+    with pytest.raises(VmcError, match=r"Toy-v0; expected CarRacing-v3"):
+        collect(settings, toy_session.data, None, 0)

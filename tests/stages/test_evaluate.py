@@ -1,0 +1,43 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import ToyRun, toy_settings
+
+from vmc.seeding import env_seed
+from vmc.stages.evaluate import summary
+from vmc.stages.evaluate import test_controller as score_controller
+
+
+def test_summary_is_that_of_numpy() -> None:
+    returns = [3.0, 5.0, 10.0, -2.0]
+    found = summary(returns)
+    assert found["mean"] == np.mean(returns)
+    assert found["std"] == pytest.approx(np.std(returns, ddof=1))
+    half = 1.96 * np.std(returns, ddof=1) / 2
+    assert found["ci95"] == pytest.approx([4 - half, 4 + half])
+    assert (found["min"], found["max"]) == (-2, 10)
+
+
+def test_the_result_holds_every_episode(toy: ToyRun) -> None:
+    result = score_controller(toy_settings("test", episodes=5), toy.data, toy.run, "cpu", 0)
+    assert result == json.loads((toy.run / "test.json").read_text())
+    assert [episode["seed"] for episode in result["episodes"]] == [env_seed(0, "test", i) for i in range(5)]
+    assert result["mean"] == pytest.approx(np.mean([episode["episode_return"] for episode in result["episodes"]]))
+    assert result["dream"] is False
+    assert {"env", "std", "ci95", "min", "max", "config", "versions"} <= result.keys()
+
+
+def test_the_score_does_not_depend_on_the_workers(toy: ToyRun) -> None:
+    results = [score_controller(toy_settings("test"), toy.data, toy.run, "cpu", n)["episodes"] for n in (0, 2)]
+    assert results[0] == results[1]
+
+
+def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
+    settings = toy_settings("test", dream=True, temperature=1.3, horizon=25)
+    result = score_controller(settings, toy.data, toy.run, "cpu", 0)
+    assert result["dream"] is True
+    assert result["temperature"] == 1.3
+    assert max(episode["episode_length"] for episode in result["episodes"]) <= 25
+    assert not (toy.run / "test.json").exists()
+    assert (toy.run / "test-dream.json").exists()

@@ -1,0 +1,132 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ToyRun, toy_settings
+
+from vmc.errors import VmcError
+from vmc.stages import train_controller as stage
+from vmc.storage.checkpoint import load_checkpoint
+from vmc.storage.metrics import read_metrics
+
+
+class _Killed(BaseException):
+    """Stands for kill -9: nothing in the program may catch it."""
+
+
+def _train(toy: ToyRun, run: Path, **values: Any) -> stage.SearchCounters:
+    values = {"generations": 4, **values}
+    return stage.train_controller(toy_settings("train-controller", **values), toy.data, run, "cpu", 0)
+
+
+def _without_controller(toy: ToyRun) -> Path:
+    import shutil
+
+    shutil.rmtree(toy.run / "controller")
+    return toy.run
+
+
+def _state(run: Path) -> dict[str, np.ndarray]:
+    checkpoint = load_checkpoint(run / "controller", "latest", "")
+    return {**checkpoint.state, **checkpoint.weights}
+
+
+@pytest.mark.parametrize("dream", [False, True])
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_killed_search_ends_where_the_whole_one_did(
+    dream: bool, saves: int, toy: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    run = _without_controller(toy)
+    shutil.copytree(run, tmp_path / "whole")
+    _train(toy, tmp_path / "whole", dream=dream)
+    saved: list[int] = []
+    save = stage._Evolution._save
+
+    def save_and_die(self: Any) -> None:
+        save(self)
+        saved.append(1)
+        if len(saved) == saves:
+            raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage._Evolution, "_save", save_and_die)
+        with pytest.raises(_Killed):
+            _train(toy, run, dream=dream)
+    _train(toy, run, dream=dream)
+    expected, found = _state(tmp_path / "whole"), _state(run)
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[key], found[key]) for key in expected)
+    best = [load_checkpoint(folder / "controller", "best", "").sha256 for folder in (run, tmp_path / "whole")]
+    assert best[0] == best[1]
+
+
+def test_the_best_is_kept_by_the_held_out_episodes(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    counters = _train(toy, run)
+    lines = read_metrics(run / "controller")
+    held_out = [line["held_out"] for line in lines]
+    best = load_checkpoint(run / "controller", "best", "")
+    assert counters.best_return == best.info["held_out_return"] >= max(held_out)
+    if counters.best_generation:
+        assert held_out[counters.best_generation - 1] == counters.best_return
+
+
+def test_candidates_of_a_generation_meet_the_same_episodes_and_generations_differ(
+    toy: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _without_controller(toy)
+    seen: list[list[int]] = []
+    evaluate = stage.RealFitness.evaluate
+
+    def spy(self: Any, candidates: Any, seeds: Any, *rest: Any) -> Any:
+        if len(candidates) > 1:
+            seen.append(list(seeds))
+        return evaluate(self, candidates, seeds, *rest)
+
+    monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
+    _train(toy, run, generations=3)
+    assert len({seed for seeds in seen for seed in seeds}) == 3 * 2
+
+
+def test_target_return_stops_the_search(toy: ToyRun) -> None:
+    assert _train(toy, _without_controller(toy), target_return=-1000.0).generation == 0
+
+
+def test_more_generations_go_on(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    _train(toy, run, generations=2)
+    assert _train(toy, run, generations=4).generation == 4
+    assert [line["step"] for line in read_metrics(run / "controller")] == [1, 2, 3, 4]
+
+
+def test_other_settings_are_refused_by_name(toy: ToyRun) -> None:
+    with pytest.raises(VmcError, match="population = 6; now it is 9"):
+        _train(toy, toy.run, population=9)
+
+
+def test_from_the_dream_to_reality_is_a_new_phase_from_the_best(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    _train(toy, run, dream=True, generations=2)
+    dreamed = load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    counters = _train(toy, run, dream=False, generations=1, population=9, target_return=-1000.0)
+    assert (counters.phase, counters.generation) == (1, 2)
+    np.testing.assert_array_equal(load_checkpoint(run / "controller", "best", "").weights["parameters"], dreamed)
+    assert counters.steps["dream"] > 0
+    assert counters.steps["real"] > 0
+
+
+def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
+    """The sign of the fitness: a search that minimised the return would end below where it began.
+
+    The constant action 0 earns about 27 of 40 (1 - target^2 a step); 12 generations must gain on the controller of
+    zeros, whatever the held-out episodes.
+    """
+    run = _without_controller(toy)
+    values = {"generations": 12, "population": 10, "evaluate_every": 12}
+    counters = _train(toy, run, **values, evaluation_episodes=8)
+    means = [line["mean"] for line in read_metrics(run / "controller")]
+    assert counters.best_generation == 12
+    assert np.mean(means[-3:]) > np.mean(means[:2])

@@ -1,0 +1,144 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ToyRun, toy_settings
+
+import vmc.stages.training
+from vmc.errors import VmcError
+from vmc.stages.collect import collect
+from vmc.stages.train_mdrnn import train_mdrnn
+from vmc.stages.train_vae import train_vae
+from vmc.storage.checkpoint import load_checkpoint
+from vmc.storage.metrics import read_metrics
+
+
+class _Killed(BaseException):
+    """Stands for kill -9: nothing in the program may catch it."""
+
+
+def _kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Dies right after the training loop's `number`-th checkpoint."""
+    saved = []
+    save = vmc.stages.training._save_latest
+
+    def save_and_die(*args: Any) -> None:
+        save(*args)
+        saved.append(1)
+        if len(saved) == number:
+            raise _Killed
+
+    monkeypatch.setattr(vmc.stages.training, "_save_latest", save_and_die)
+
+
+def _weights(run: Path, stage: str, name: str) -> dict[str, np.ndarray]:
+    return load_checkpoint(run / stage, name, "").weights
+
+
+def _train(stage: str, data: Path, run: Path, **values: Any) -> None:
+    if stage == "vae":
+        train_vae(toy_settings("train-vae", **{"epochs": 2, **values}), data, run, "cpu")
+    else:
+        train_mdrnn(toy_settings("train-mdrnn", **{"epochs": 4, **values}), data, run, "cpu")
+
+
+@pytest.fixture(scope="module")
+def whole(toy_session: ToyRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """V and M trained without a break."""
+    run = tmp_path_factory.mktemp("whole")
+    _train("vae", toy_session.data, run)
+    _train("mdrnn", toy_session.data, run)
+    return run
+
+
+@pytest.mark.parametrize("stage", ["vae", "mdrnn"])
+@pytest.mark.parametrize("saves", [1, 3, 6])
+def test_a_killed_training_ends_where_the_whole_one_did(
+    stage: str, saves: int, whole: Path, toy_session: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints after every unit, so the kill falls into the middle of an epoch; then bit for bit."""
+    if stage == "mdrnn":
+        shutil.copytree(whole / "vae", tmp_path / "vae")
+    with monkeypatch.context() as patch:
+        patch.setattr(vmc.stages.training, "_CHECKPOINT_SECONDS", 0.0)
+        _kill_at_save(patch, saves)
+        with pytest.raises(_Killed):
+            _train(stage, toy_session.data, tmp_path)
+    _train(stage, toy_session.data, tmp_path)
+    for name in ("best", "latest"):
+        expected, found = _weights(whole, stage, name), _weights(tmp_path, stage, name)
+        assert all(np.array_equal(expected[key], found[key]) for key in expected)
+    steps = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / stage)]
+    assert steps == [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(whole / stage)]
+
+
+def test_more_epochs_go_on_and_equal_the_longer_training(whole: Path, toy_session: ToyRun, tmp_path: Path) -> None:
+    _train("vae", toy_session.data, tmp_path, epochs=1)
+    _train("vae", toy_session.data, tmp_path, epochs=2)
+    expected, found = _weights(whole, "vae", "latest"), _weights(tmp_path, "vae", "latest")
+    assert all(np.array_equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_finished_training_is_left_alone(whole: Path, toy_session: ToyRun) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (whole / "vae").glob("*.safetensors")}
+    _train("vae", toy_session.data, whole)
+    assert before == {path: path.stat().st_mtime_ns for path in (whole / "vae").glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("stage", ["vae", "mdrnn"])
+def test_other_settings_are_refused_by_name(stage: str, toy: ToyRun) -> None:
+    with pytest.raises(VmcError, match=r"learning_rate = .*; now it is 0.5"):
+        if stage == "vae":
+            train_vae(toy_settings("train-vae", learning_rate=0.5), toy.data, toy.run, "cpu")
+        else:
+            train_mdrnn(toy_settings("train-mdrnn", learning_rate=0.5), toy.data, toy.run, "cpu")
+
+
+def test_training_lowers_the_held_out_loss(toy_session: ToyRun) -> None:
+    for stage, least in (("vae", 0.3), ("mdrnn", 0.1)):
+        losses = [line["val_loss"] for line in read_metrics(toy_session.run / stage)]
+        assert min(losses) < (1 - least) * losses[0]
+
+
+def test_the_report_of_m_holds_what_it_promises(toy_session: ToyRun) -> None:
+    report = json.loads((toy_session.run / "mdrnn" / "report.json").read_text())
+    assert report["reward_explained_variance"] > 0.3  # the toy's reward follows from what is seen
+    assert report["nll_per_dimension"] < 1.42  # what a unit Gaussian would give
+
+
+def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
+    """More episodes: V goes on with its weights, M encodes anew and goes on, and C refuses to be a stranger."""
+    vae_before = load_checkpoint(toy.run / "vae", "best", "").sha256
+    collect(toy_settings("rollouts", episodes=18), toy.data, None, 0)
+    counters = train_vae(toy_settings("train-vae", epochs=1), toy.data, toy.run, "cpu")
+    assert counters.phase_start == 6
+    assert counters.epoch == 7
+    assert load_checkpoint(toy.run / "vae", "best", "").sha256 != vae_before
+    counters, _ = train_mdrnn(toy_settings("train-mdrnn", epochs=1), toy.data, toy.run, "cpu")
+    assert counters.phase_start == 40
+    from conftest import TOY
+
+    from vmc.models.agent import load_agent
+
+    with pytest.raises(VmcError, match="C in .* and V in .* do not belong together"):
+        load_agent(toy.run, TOY)
+
+
+def test_streamed_frames_train_as_well(toy_session: ToyRun, tmp_path: Path) -> None:
+    settings = toy_settings("train-vae", epochs=2, memory_gib=0.002)
+    counters = train_vae(settings, toy_session.data, tmp_path, "cpu")
+    losses = [line["val_loss"] for line in read_metrics(tmp_path / "vae")]
+    assert counters.finished
+    assert losses[-1] < losses[0]
+
+
+def test_cuda_where_there_is_none_is_told(toy: ToyRun) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    with pytest.raises(VmcError, match="no CUDA device"):
+        train_vae(toy_settings("train-vae"), toy.data, toy.run, "cuda")
