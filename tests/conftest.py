@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from vmc.config import make_settings
 from vmc.stages.collect import collect
@@ -16,6 +16,9 @@ from vmc.stages.settings import STAGES
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
+
+# One thread in every process, set before torch is imported: two threads wait for each other on a busy machine.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 TOY = "vmc/Toy-v0"
 # Seconds for the whole chain; enough for V to see the colour.
@@ -47,12 +50,6 @@ class ToyRun:
 def toy_settings(stage: str, **values: Any) -> Any:
     """A stage's settings for the toy."""
     return make_settings(STAGES[stage], TOY, TOY_VALUES[stage], values)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> None:
-    # The agent sets one thread for its worker; in this process the next test must not depend on that.
-    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

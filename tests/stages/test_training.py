@@ -88,13 +88,11 @@ def test_a_finished_training_is_left_alone(whole: Path, toy_session: ToyRun) -> 
     assert before == {path: path.stat().st_mtime_ns for path in (whole / "vae").glob("*.safetensors")}
 
 
-@pytest.mark.parametrize("stage", ["vae", "mdrnn"])
+@pytest.mark.parametrize("stage", ["train-vae", "train-mdrnn"])
 def test_other_settings_are_refused_by_name(stage: str, toy: ToyRun) -> None:
-    with pytest.raises(VmcError, match=r"learning_rate = .*; now it is 0.5"):
-        if stage == "vae":
-            train_vae(toy_settings("train-vae", learning_rate=0.5), toy.data, toy.run, "cpu")
-        else:
-            train_mdrnn(toy_settings("train-mdrnn", learning_rate=0.5), toy.data, toy.run, "cpu")
+    train: Any = train_vae if stage == "train-vae" else train_mdrnn
+    with pytest.raises(VmcError, match=r"learning_rate = .*; now it is 0\.5"):
+        train(toy_settings(stage, learning_rate=0.5), toy.data, toy.run, "cpu")
 
 
 def test_training_lowers_the_held_out_loss(toy_session: ToyRun) -> None:
@@ -123,7 +121,7 @@ def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
 
     from vmc.models.agent import load_agent
 
-    with pytest.raises(VmcError, match="C in .* and V in .* do not belong together"):
+    with pytest.raises(VmcError, match=r"C in .* and V in .* do not belong together"):
         load_agent(toy.run, TOY)
 
 
@@ -142,3 +140,12 @@ def test_cuda_where_there_is_none_is_told(toy: ToyRun) -> None:
         return
     with pytest.raises(VmcError, match="no CUDA device"):
         train_vae(toy_settings("train-vae"), toy.data, toy.run, "cuda")
+
+
+def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_vae(toy_settings("train-vae", epochs=1), toy_session.data, tmp_path, "cpu", tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "vae" / "tensorboard")).Reload()
+    values = [event.value for event in events.Scalars("val_loss")]
+    assert values == pytest.approx([line["val_loss"] for line in read_metrics(tmp_path / "vae")])

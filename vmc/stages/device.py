@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from vmc.errors import VmcError
@@ -9,12 +11,14 @@ from vmc.executors import available_cores
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one, else the CPU; sets PyTorch's threads to the cores that we may use.
+    """`auto` is the GPU where there is one, else the CPU; sets PyTorch's threads.
+
+    That is `OMP_NUM_THREADS` where it is set, else the cores that we may use.
 
     Raises:
         VmcError: `cuda` was asked for and there is none.
     """
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", available_cores())))
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

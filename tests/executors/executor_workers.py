@@ -1,0 +1,98 @@
+"""Workers for the tests of executors, in a module of their own so that spawned processes can import them.
+
+Pytest puts this folder on `sys.path`, and `multiprocessing` hands `sys.path` to the children that it spawns.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from vmc.errors import VmcError
+
+
+class TenfoldWorker:
+    """Gives ten times the job."""
+
+    def run(self, job: int) -> int:
+        return 10 * job
+
+    def close(self) -> None: ...
+
+
+class UnevenWorker(TenfoldWorker):
+    """The same, but even jobs take longer, so results come out of order."""
+
+    def run(self, job: int) -> int:
+        time.sleep(0.02 * (job % 2 == 0))
+        return super().run(job)
+
+
+class InspectingWorker(TenfoldWorker):
+    """Tells about the process that it is in: the value of an environment variable, or whether a module is loaded."""
+
+    def run(self, job: Any) -> Any:
+        kind, name = job
+        return os.environ.get(name) if kind == "variable" else name in sys.modules
+
+
+class FailingWorker(TenfoldWorker):
+    """Fails at job 2 the first `times` times, in the way `how`; files in `memory` count the attempts at each job."""
+
+    def __init__(self, memory: Path, how: str, times: int) -> None:
+        self._memory = memory
+        self._how = how
+        self._times = times
+        with (memory / "made").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def run(self, job: int) -> int:
+        with (self._memory / f"attempts-{job}").open("a+") as file:
+            file.write(f"{os.getpid()}\n")
+            file.seek(0)
+            attempts = len(file.readlines())
+        if job == 2 and attempts <= self._times:
+            _fail(self._how)
+        return super().run(job)
+
+    def close(self) -> None:
+        (self._memory / "closed").touch()
+
+
+class UnmakeableWorker(TenfoldWorker):
+    """Cannot be made."""
+
+    def __init__(self) -> None:
+        raise VmcError("There is no model.", "Train one.")
+
+
+class SleepingWorker(TenfoldWorker):
+    """Writes its process id into the folder that is its job, and then never ends."""
+
+    def run(self, job: Any) -> int:
+        (Path(job) / f"pid-{os.getpid()}").touch()
+        time.sleep(600)
+        return 0
+
+
+def _fail(how: str) -> None:
+    if how == "raise":
+        raise RuntimeError("the engine is on fire")
+    if how == "refuse":
+        raise VmcError("The model is of another environment.", "Train anew.")
+    if how == "exit":
+        os._exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "die while sending":
+        Connection._send = _send_half  # type: ignore[attr-defined]
+
+
+def _send_half(connection: Connection, data: bytes) -> None:
+    os.write(connection.fileno(), data[: len(data) // 2])
+    os._exit(1)

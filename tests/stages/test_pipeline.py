@@ -1,0 +1,86 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOY, TOY_VALUES
+
+from vmc.errors import VmcError
+from vmc.stages import pipeline
+from vmc.stages.pipeline import PipelineSettings, run_pipeline
+from vmc.storage.rollouts import RolloutDataset
+
+OVERRIDES = {
+    **TOY_VALUES,
+    "rollouts": {"episodes": 6},
+    "train-vae": {"epochs": 1, "batch_size": 32},
+    "train-mdrnn": {"epochs": 3, "batch_size": 4},
+    "test": {"episodes": 4},
+}
+
+
+def _settings(folder: Path, rounds: int = 1) -> PipelineSettings:
+    return PipelineSettings(TOY, "smoke", rounds, 0, folder / "data", folder / "run", "cpu", 0, OVERRIDES)
+
+
+def _spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stages that really run."""
+    ran: list[str] = []
+    runners = dict(pipeline._RUNNERS)
+
+    def spy(stage: str) -> Any:
+        def run(*arguments: Any) -> Any:
+            ran.append(stage)
+            return runners[stage](*arguments)
+
+        return run
+
+    monkeypatch.setattr(pipeline, "_RUNNERS", {stage: spy(stage) for stage in runners})
+    return ran
+
+
+def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def die(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patch.setitem(pipeline._RUNNERS, "train-mdrnn", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(settings)
+    ran = _spied(monkeypatch)
+    records = run_pipeline(settings)
+    assert ran == ["train-mdrnn", "train-controller", "test"]
+    assert [record.stage for record in records] == ["rollouts", "train-vae", *ran]
+    assert all(record.seconds > 0 for record in records)
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["mean"] == records[-1].figures["mean"]
+    assert run_pipeline(settings) == records
+    assert len(ran) == 3  # the second time there was nothing to do
+
+    # More generations: the search goes on, what came before is left alone, and the score is made anew.
+    longer = {**OVERRIDES, "train-controller": {**OVERRIDES["train-controller"], "generations": 4}}
+    records = run_pipeline(replace(settings, overrides=longer))
+    assert ran[3:] == ["train-controller", "test"]
+    assert records[3].figures["generations"] == 4
+
+
+def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
+    first = run_pipeline(_settings(tmp_path))
+    records = run_pipeline(_settings(tmp_path, rounds=2))
+    assert records[:4] == first[:4]
+    stages = [(record.round, record.stage) for record in records]
+    assert stages == [(n, s) for n in (0, 1) for s in TOY_VALUES if (n, s) != (0, "test")]
+    dataset = RolloutDataset(tmp_path / "data")
+    policies = [dataset.sources[episode.path].policy["name"] for episode in dataset.episodes]
+    assert policies == ["brownian"] * 6 + ["controller"] * 4
+    assert records[7].figures["generations"] == 6  # three more, from the first round's best
+
+
+def test_a_damaged_run_file_is_told(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    settings.run.mkdir()
+    (settings.run / "run.json").write_text('[{"round": 0')
+    with pytest.raises(VmcError, match=r"run\.json is damaged"):
+        run_pipeline(settings)

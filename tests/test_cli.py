@@ -1,0 +1,293 @@
+"""The command line as a user meets it: statuses, messages, interrupts and kills, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TOY, TOY_VALUES, ToyRun
+
+from vmc.cli import main
+from vmc.storage.checkpoint import load_checkpoint
+from vmc.storage.rollouts import RolloutDataset
+
+
+def _options(values: dict[str, object]) -> list[str]:
+    return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _command(stage: str, folder: Path, **values: object) -> list[str]:
+    """`vmc <stage>` on the toy, in `folder`."""
+    shared = ["--env", TOY, "--data", str(folder / "data")]
+    if stage != "rollouts":
+        shared += ["--run", str(folder / "run")]
+    return [stage, *shared, *_options({**TOY_VALUES.get(stage, {}), **values})]
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vmc", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def _assert_told(result: Result, *patterns: str) -> None:
+    """Status 1, the message on stderr, no traceback."""
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    for pattern in patterns:
+        assert re.search(pattern, result.stderr), result.stderr
+
+
+def test_every_command_and_option_is_documented() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for name, command in main.commands.items():
+        assert command.help, name
+        assert f"vmc {name}" in readme
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, f"{name} {option.name}"
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys, vmc.cli, vmc.stages.collect; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rollouts", "--episodes", "0"],
+        ["rollouts", "--policy", "clever"],
+        ["train-vae", "--learning-rate", "0"],
+        ["train-controller", "--population", "3"],
+        ["train-controller", "--temperature", "-1"],
+        ["test", "--episodes", "one"],
+        ["run", "--preset", "huge"],
+        ["run", "--set", "train-vea.epochs=3"],
+        ["run", "--set", "epochs"],
+        ["frobnicate"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+
+
+def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
+    shared = ["--env", TOY, "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
+    _assert_told(_run("run", *shared, "--set", "train-vae.epoch=3"), "no setting 'epoch'", "Did you mean 'epochs'")
+    _assert_told(_run("run", *shared, "--set", "test.episodes=1"), "episodes is 1; it must be at least 2")
+    _assert_told(_run("run", *shared, "--set", "train-vae.epochs=many"), "must be of type int")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_environments(tmp_path: Path) -> None:
+    _assert_told(_run("rollouts", "--env", "CarRacing-v9", "--data", str(tmp_path)), "CarRacing-v9", "v3")
+    _assert_told(_run("run", "--env", "CarRacin-v3", "--data", str(tmp_path)), "Did you mean CarRacing-v3")
+    _assert_told(_run("rollouts", "--env", "no_such_module:Env-v0", "--data", str(tmp_path)), "no_such_module")
+    _assert_told(_run("rollouts", "--env", "CartPole-v1", "--data", str(tmp_path)), "does not fit", "uint8")
+
+
+def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
+    _assert_told(_run(*_command("train-vae", tmp_path)), "no episodes", "vmc rollouts")
+    _assert_told(_run(*_command("train-mdrnn", tmp_path)), "no checkpoint", "vmc train-vae")
+    _assert_told(_run(*_command("train-controller", tmp_path)), "no checkpoint", "vmc train-vae")
+    _assert_told(_run(*_command("test", tmp_path)), "no checkpoint", "vmc train-vae")
+    _assert_told(_run("report", "--run", str(tmp_path)), "no metrics")
+
+
+def test_too_few_episodes(tmp_path: Path) -> None:
+    assert _run(*_command("rollouts", tmp_path, episodes=3, workers=0)).exit_code == 0
+    _assert_told(_run(*_command("train-vae", tmp_path)), "3 episodes are too few", "--episodes 4")
+
+
+def test_an_interrupted_stage_must_be_finished_first(toy: ToyRun) -> None:
+    process = _start(_command("train-vae", toy.data.parent, epochs=1000, patience=1000))
+    before = _epoch(toy)
+    _wait_for(lambda: _epoch(toy) > before, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Interrupted. Run the same command again" in stderr
+    assert "Traceback" not in stderr
+    _assert_told(_run(*_command("train-mdrnn", toy.data.parent)), "not finished", "vmc train-vae")
+
+
+def _epoch(toy: ToyRun) -> int:
+    return int(load_checkpoint(toy.run / "vae", "latest", "").info["counters"]["epoch"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_rollouts_killed_and_run_again_equal_the_uninterrupted(number: signal.Signals, tmp_path: Path) -> None:
+    values = {"episodes": 60, "workers": 2}
+    process = _start(_command("rollouts", tmp_path / "killed", **values))
+    _wait_for(lambda: any((tmp_path / "killed" / "data").glob("*.h5")), process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    # No orphan goes on writing: what is there now is there a moment later, and it is whole.
+    time.sleep(0.5)
+    present = len(RolloutDataset(tmp_path / "killed" / "data").episodes)
+    assert 0 < present < 60
+    for folder in ("killed", "whole"):
+        assert _run(*_command("rollouts", tmp_path / folder, **values)).exit_code == 0
+    fingerprints = {RolloutDataset(tmp_path / folder / "data").fingerprint() for folder in ("killed", "whole")}
+    assert len(fingerprints) == 1
+    assert not list((tmp_path / "killed" / "data").glob("*.partial"))
+
+
+@pytest.mark.parametrize("stage", ["train-vae", "train-mdrnn", "train-controller"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_training_killed_and_run_again_equals_the_uninterrupted(
+    stage: str, number: signal.Signals, toy: ToyRun
+) -> None:
+    """The fixture's run was trained in one go; the same stage is now trained by a process that dies on the way."""
+    import shutil
+
+    name = {"train-vae": "vae", "train-mdrnn": "mdrnn", "train-controller": "controller"}[stage]
+    whole = load_checkpoint(toy.run / name, "latest", "")
+    shutil.rmtree(toy.run / name)
+    command = _command(stage, toy.data.parent, device="cpu", **({"workers": 2} if name == "controller" else {}))
+    process = _start(command)
+    _wait_for((toy.run / name / "latest.json").exists, process)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    again = subprocess.run([sys.executable, "-m", "vmc", *command], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert load_checkpoint(toy.run / name, "latest", "").sha256 == whole.sha256
+
+
+def test_a_worker_that_is_killed_costs_nothing(toy: ToyRun, tmp_path: Path) -> None:
+    """One worker of a test is killed; its episode is run again and the score is the same."""
+    import psutil
+
+    command = _command("test", toy.data.parent, episodes=60, workers=2)
+    process = _start(command)
+    workers: list[psutil.Process] = []
+
+    def has_workers() -> bool:
+        workers[:] = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+        return len(workers) == 2 and all(w.cpu_times().user > 1.0 for w in workers)
+
+    _wait_for(has_workers, process)
+    workers[0].kill()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "SIGKILL" in stderr
+    score = stdout.splitlines()[-1]
+    assert _run(*command).stdout.splitlines()[-1] == score
+
+
+@pytest.mark.parametrize("stage", ["vae", "mdrnn", "controller"])
+@pytest.mark.parametrize("kind", ["weights", "json"])
+def test_a_flipped_byte_is_told(stage: str, kind: str, toy: ToyRun) -> None:
+    folder = toy.run / stage
+    path = folder / "best.json" if kind == "json" else next(folder.glob("best-weights-*"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    _assert_told(_run(*_command("test", toy.data.parent, workers=0)), re.escape(str(path)), "corrupt", f"train-{stage}")
+    assert _run("inspect", str(toy.run)).exit_code == 1
+
+
+def test_a_worker_tells_a_flipped_byte_too(toy: ToyRun) -> None:
+    path = next((toy.run / "controller").glob("best-weights-*"))
+    path.write_bytes(path.read_bytes()[:-1])
+    command = _command("rollouts", toy.data.parent, policy="controller", workers=2, episodes=20)
+    _assert_told(_run(*command, "--run", str(toy.run)), "corrupt")
+
+
+def test_a_truncated_shard_is_told_and_can_be_made_again(toy: ToyRun) -> None:
+    shard = next(toy.data.glob("*.h5"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    _assert_told(_run(*_command("train-vae", toy.data.parent)), re.escape(str(shard)), "Move it away")
+    shard.unlink()
+    assert _run(*_command("rollouts", toy.data.parent, workers=0)).exit_code == 0
+    assert shard.exists()
+
+
+def test_a_folder_that_cannot_be_written(toy: ToyRun) -> None:
+    blocker = toy.run / "file"
+    blocker.touch()
+    command = _command("rollouts", toy.data.parent, workers=0)
+    command[command.index("--data") + 1] = str(blocker / "data")
+    _assert_told(_run(*command), "Cannot write", "a part of the path is a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits")
+def test_no_space_left_loses_nothing(toy: ToyRun) -> None:
+    """A limit on file sizes stands for a full disk: the kernel refuses the write, and the old checkpoint stays."""
+    import resource
+
+    before = load_checkpoint(toy.run / "vae", "latest", "").sha256
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    command = [sys.executable, "-m", "vmc", *_command("train-vae", toy.data.parent, epochs=8)]
+    found = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert found.returncode == 1, found.stderr
+    assert "Cannot write" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert load_checkpoint(toy.run / "vae", "latest", "").sha256 == before
+
+
+def test_inspect_says_what_is_there(toy: ToyRun) -> None:
+    run = _run("inspect", str(toy.run))
+    assert run.exit_code == 0, run.stderr
+    for text in ("V, ", "M, ", "C, 41 numbers", "latents of", "intact"):
+        assert text in run.stdout
+    data = _run("inspect", str(toy.data))
+    assert "14 episodes of vmc/Toy-v0" in data.stdout
+    assert "brownian 14" in data.stdout
+    _assert_told(_run("inspect", str(toy.data.parent / "nothing")), "nothing at")
+    _assert_told(_run("inspect", str(Path(__file__).parent)), "no run, checkpoint")
+
+
+def test_pictures_of_a_run(toy: ToyRun) -> None:
+    assert _run("report", "--run", str(toy.run)).exit_code == 0
+    for path in ("vae/curves.png", "mdrnn/curves.png", "controller/fitness.png", "vae/reconstructions.png"):
+        assert (toy.run / path).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", ["gif", "mp4"])
+def test_film_shows_the_frames_beside_the_reconstruction_and_the_dream(ending: str, toy: ToyRun) -> None:
+    import av
+
+    path = toy.run / f"film.{ending}"
+    result = _run(*_command("test", toy.data.parent, episodes=2, workers=0), "--video", str(path))
+    assert result.exit_code == 0, result.stderr
+    with av.open(str(path)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert frames[0].shape == (3 * 64, 3 * (3 * 64 + 2 * 2), 3)
+    # The toy's frames are one colour; V learnt it, so the middle panel is near the left one. Green is always 0.
+    left, middle = frames[-1][20:100, 20:170].mean((0, 1)), frames[-1][20:100, 220:370].mean((0, 1))
+    assert abs(left - middle).max() < 60
+
+
+def test_a_film_of_another_kind_is_refused(toy: ToyRun) -> None:
+    _assert_told(_run(*_command("test", toy.data.parent), "--video", "film.avi"), "neither .mp4 nor .gif")

@@ -1,0 +1,137 @@
+"""The one loop that steps an environment, on a scripted environment: exact sequences."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from vmc.episode import Limits, Outcome, Recording, run_episode
+from vmc.errors import VmcError
+
+
+class ScriptedEnv(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
+    """Frame t is filled with t; the rewards and the end are given. Stepping past the end fails."""
+
+    def __init__(self, rewards: list[float], terminated_at: int | None = None, truncated_at: int | None = None) -> None:
+        self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+        self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self._rewards = rewards
+        self._terminated_at, self._truncated_at = terminated_at, truncated_at
+        self.reset_seeds: list[int | None] = []
+        self.seen_actions: list[npt.NDArray[np.float32]] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        self.reset_seeds.append(seed)
+        self._step, self._over = 0, False
+        return self._frame(), {}
+
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        assert not self._over, "stepped after the end"
+        self.seen_actions.append(action.copy())
+        self._step += 1
+        terminated, truncated = self._step == self._terminated_at, self._step == self._truncated_at
+        self._over = terminated or truncated
+        return self._frame(), self._rewards[self._step - 1], terminated, truncated, {}
+
+    def _frame(self) -> npt.NDArray[np.uint8]:
+        return np.full((64, 64, 3), self._step, np.uint8)
+
+
+class EchoPolicy:
+    """Acts with the number of the frame that it sees, and with a number of its own stream."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.resets += 1
+        self._rng = rng
+
+    def act(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.array([frame[0, 0, 0], self._rng.uniform()], np.float32)
+
+
+def _run(env: ScriptedEnv, limits: Limits | None = None, recording: Recording | None = None) -> Outcome:
+    rng = np.random.default_rng(3)
+    return run_episode(env, EchoPolicy(), 11, rng, limits or Limits(), recording)
+
+
+def test_an_episode_is_recorded_step_by_step() -> None:
+    """T actions and rewards, T + 1 frames; action t was chosen on frame t; the terminal frame is there."""
+    env, recording = ScriptedEnv([0.5, -1.0, 2.0], terminated_at=3), Recording()
+    outcome = _run(env, recording=recording)
+    assert outcome == Outcome(11, 1.5, 3, terminated=True, truncated=False)
+    assert [int(frame[0, 0, 0]) for frame in recording.frames] == [0, 1, 2, 3]
+    assert recording.rewards == [0.5, -1.0, 2.0]
+    assert [int(action[0]) for action in recording.actions] == [0, 1, 2]
+    np.testing.assert_array_equal(recording.actions, env.seen_actions)
+    expected = np.random.default_rng(3).uniform(size=3).astype(np.float32)
+    np.testing.assert_array_equal([action[1] for action in recording.actions], expected)
+
+
+def test_the_environment_is_reset_once_with_the_given_seed() -> None:
+    """No reset at the end, and so no transition from one episode's end to the next one's start."""
+    env = ScriptedEnv([0.0] * 4, terminated_at=4)
+    policy = EchoPolicy()
+    run_episode(env, policy, 7, np.random.default_rng(0))
+    assert env.reset_seeds == [7]
+    assert policy.resets == 1
+
+
+@pytest.mark.parametrize("terminated_at", [None, 3, 4])
+@pytest.mark.parametrize("truncated_at", [None, 3, 4])
+def test_terminated_and_truncated_are_never_merged(terminated_at: int | None, truncated_at: int | None) -> None:
+    end = min(filter(None, (terminated_at, truncated_at, 5)))
+    outcome = _run(ScriptedEnv([1.0] * 5, terminated_at, truncated_at), Limits(max_steps=5))
+    assert outcome.episode_length == end
+    assert outcome.terminated is (terminated_at == end)
+    assert outcome.truncated is (end in (truncated_at, 5))
+
+
+@pytest.mark.parametrize("max_steps", [1, 2, 9])
+def test_max_steps_is_exact(max_steps: int) -> None:
+    recording = Recording()
+    outcome = _run(ScriptedEnv([1.0] * 10, terminated_at=10), Limits(max_steps=max_steps), recording)
+    assert outcome == Outcome(11, float(max_steps), max_steps, terminated=False, truncated=True)
+    assert len(recording.frames) == max_steps + 1
+    assert len(recording.actions) == len(recording.rewards) == max_steps
+
+
+def test_a_limit_does_not_hide_a_termination_in_the_same_step() -> None:
+    outcome = _run(ScriptedEnv([1.0] * 4, terminated_at=4), Limits(max_steps=4))
+    assert outcome.terminated is True
+
+
+@pytest.mark.parametrize(
+    ("rewards", "length"),
+    [
+        ([0.0] * 20, 3),  # never a reward
+        ([-0.1] * 20, 3),  # negative rewards are no progress
+        ([0, 0, 1, *[0.0] * 17], 6),  # three steps after the last one
+        ([0, 0, 1, 0, 0, 1, *[0.0] * 14], 9),
+        ([0, 0, 0, 1, *[0.0] * 16], 3),  # too late
+        ([1.0] * 12, 12),  # always a reward: the environment's own end
+    ],
+)
+def test_stall_steps_are_exact(rewards: list[float], length: int) -> None:
+    outcome = _run(ScriptedEnv(rewards, terminated_at=12), Limits(stall_steps=3))
+    assert outcome.episode_length == length
+    assert outcome.truncated is (length < 12)
+    assert outcome.terminated is (length == 12)
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), float("-inf")])
+def test_a_reward_that_is_not_finite_is_refused(reward: float) -> None:
+    with pytest.raises(VmcError, match=rf"ScriptedEnv.*{reward} at step 2"):
+        _run(ScriptedEnv([0.0, 0.0, reward], terminated_at=3))
+
+
+def test_flags_and_return_are_plain_python_numbers() -> None:
+    """NumPy's would make `test.json` fail to be written."""
+    outcome = _run(ScriptedEnv([np.float32(1.0)] * 2, terminated_at=2))  # type: ignore[list-item]
+    types = [type(value) for value in (outcome.episode_return, outcome.terminated, outcome.truncated)]
+    assert types == [float, bool, bool]
