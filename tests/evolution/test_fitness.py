@@ -8,7 +8,7 @@ from conftest import TOY, ToyRun
 
 from vmc.dream.world import DreamSettings
 from vmc.episode import Limits
-from vmc.evolution.fitness import EpisodeWorker, RealFitness
+from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.executors import make_executor
 from vmc.stages.dreaming import make_dream_fitness
 

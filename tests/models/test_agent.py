@@ -1,13 +1,19 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun
 
 from vmc.envs import ActionSquash
-from vmc.models.agent import Agent, Memory, Vision, load_agent
+from vmc.models.agent import Agent, Memory, load_agent
 from vmc.models.controller import ControllerSettings, LinearController
 from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, to_input
+from vmc.models.vision import Vision
+from vmc.storage.rollouts import RolloutDataset
 
 SQUASH = ActionSquash.from_bounds([-1, -1, -1], [1, 1, 1])
 
@@ -17,6 +23,10 @@ def _models() -> tuple[ConvVAE, MDNRNN]:
     return ConvVAE().eval(), MDNRNN(DynamicsSettings(32, 3)).eval()
 
 
+def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
 def _frames(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
 
@@ -24,7 +34,7 @@ def _frames(count: int) -> np.ndarray:
 def test_memory_equals_torch() -> None:
     _, dynamics = _models()
     rng = np.random.default_rng(1)
-    memory = Memory(dynamics)
+    memory = Memory(_arrays(dynamics))
     memory.reset()
     hidden = dynamics.initial_hidden(1)
     for _ in range(50):
@@ -41,7 +51,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
     vae, dynamics = _models()
     settings = ControllerSettings(32, 256, 3)
     parameters = np.random.default_rng(2).standard_normal(867) * 0.3
-    agent = Agent(Vision(vae), Memory(dynamics), SQUASH, sample_latents)
+    agent = Agent(Vision(_arrays(vae)), Memory(_arrays(dynamics)), SQUASH, sample_latents)
     agent.use(LinearController(settings, parameters))
     agent.reset(np.random.default_rng(3))
     draws = np.random.default_rng(3)
@@ -62,10 +72,10 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
 def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
     vae, dynamics = _models()
     seen = []
-    memory = Memory(dynamics)
+    memory = Memory(_arrays(dynamics))
     step = memory.step
     memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
-    agent = Agent(Vision(vae), memory, SQUASH, sample_latents=False, noise=1.0)
+    agent = Agent(Vision(_arrays(vae)), memory, SQUASH, sample_latents=False, noise=1.0)
     agent.use(LinearController(ControllerSettings(32, 256, 3), np.zeros(867)))
     agent.reset(np.random.default_rng(0))
     applied = [agent.act(frame) for frame in _frames(5)]
@@ -83,8 +93,28 @@ def test_episodes_do_not_depend_on_those_before(toy_session: ToyRun) -> None:
     np.testing.assert_array_equal(first, [agent.act(frame) for frame in _frames(4)])
 
 
-def test_the_decoder_is_never_run(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = load_agent(toy_session.run, TOY)
-    monkeypatch.setattr(ConvVAE, "decode", lambda *_: pytest.fail("the agent decoded a frame"))
-    agent.reset(np.random.default_rng(0))
-    agent.act(_frames(1)[0])
+def test_vision_equals_torch() -> None:
+    vae, _ = _models()
+    vision = Vision(_arrays(vae))
+    for frame in [*_frames(3), np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)]:
+        with torch.no_grad():
+            expected = vae.encode(to_input(torch.from_numpy(frame[None])))
+        for found, tensor in zip(vision.encode(frame), expected, strict=True):
+            np.testing.assert_allclose(found, tensor[0], atol=1e-5)
+
+
+def test_trained_models_agree_with_torch_too(toy_session: ToyRun) -> None:
+    """Trained weights are larger than fresh ones."""
+    vae, checkpoint = load_vae(toy_session.run)
+    frames = RolloutDataset(toy_session.data).frames(RolloutDataset(toy_session.data).episodes[0])
+    vision = Vision(checkpoint.weights)
+    with torch.no_grad():
+        mean, log_variance = vae.encode(to_input(torch.from_numpy(frames)))
+    found = [vision.encode(frame) for frame in frames]
+    np.testing.assert_allclose([m for m, _ in found], mean, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose([v for _, v in found], log_variance, atol=1e-5, rtol=1e-5)
+
+
+def test_driving_imports_no_torch() -> None:
+    code = "import sys, vmc.models.agent, vmc.evolution.real; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -46,8 +46,9 @@ TASKS = {
 
 
 def get_task(env_id: str) -> Task:
-    """The table's entry, or the default one."""
-    return TASKS.get(env_id, Task())
+    """The table's entry, or the default one; `CarRacing` and `module:CarRacing-v3` find that of `CarRacing-v3`."""
+    name = env_id.rsplit(":", maxsplit=1)[-1]
+    return next((task for known, task in TASKS.items() if name in (known, known.rpartition("-v")[0])), Task())
 
 
 def env_slug(env_id: str) -> str:

@@ -27,7 +27,7 @@ class Worker(Protocol[Job_contra, Result_co]):
 
 
 class Executor(Protocol[Job_contra, Result_co]):
-    """Runs jobs on workers. A job that raises is run again on a fresh worker, never given a made-up result."""
+    """Runs jobs on workers. The worker of a job that raises is replaced and the job is run again, never given a made-up result."""
 
     def map(self, jobs: Sequence[Job_contra]) -> Iterator[tuple[int, Result_co]]:
         """Yields (position in jobs, result) as they finish, in any order.
@@ -60,4 +60,4 @@ def report_failure(failures: int, where: str, trace: str) -> None:
             f"A job failed {failures} times, last in {where}:\n{trace.rstrip()}",
             "Nothing was lost: mend the cause and run the same command again.",
         )
-    print(f"{where} failed; its job is run again on a fresh worker.\n{trace}", file=sys.stderr, flush=True)
+    print(f"{where} failed; it is replaced and its job is run again.\n{trace}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """Jobs in worker processes: spawned, single-threaded, kept, and replaced when they die.
 
-Each worker has a pipe of its own and at most one job. The parent waits on all pipes and process sentinels at once,
-so a worker that is killed is noticed at once and there is no queue that could hang.
+Each worker has a pipe of its own and at most one job. The parent waits on all pipes at once, and a pipe
+whose other end is closed wakes it too, so a worker that is killed is noticed at once and there is no queue that could hang.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Process:
         self.position = None
         try:
             return position, self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
             self.process.join(timeout=5)
             code = self.process.exitcode
             how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"

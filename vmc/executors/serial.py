@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from vmc.errors import VmcError
 from vmc.executors.contract import Worker, report_failure
 
@@ -18,8 +20,11 @@ class SerialExecutor:
         self._worker: Worker[Any, Any] | None = None
 
     def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        # One thread, as a worker process has: the order of BLAS's sums, and so a score's last bits, depend on it.
         for position, job in enumerate(jobs):
-            yield position, self._run(job)
+            with threadpool_limits(1):
+                result = self._run(job)
+            yield position, result
 
     def _run(self, job: Any) -> Any:
         failures = 0

@@ -1,56 +1,51 @@
-"""V, M and C as one policy in an environment's loop (paper, Listing 1), for one environment on one CPU thread."""
+"""V, M and C as one policy in an environment's loop (paper, Listing 1), for one environment on one CPU thread.
+
+All of it is NumPy, so a worker process starts without torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vmc.envs import ActionSquash, action_squash, make_env
 from vmc.episode import Action, Frame
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.models.controller import ControllerSettings, LinearController
-from vmc.models.dynamics import MDNRNN
-from vmc.models.loading import load_controller, load_dynamics, load_vae
-from vmc.models.vae import ConvVAE, to_input
+from vmc.models.vision import Vision
 from vmc.policies import OrnsteinUhlenbeck
+from vmc.storage.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float32]
 _NOISE_CORRELATION_STEPS = 10.0
 
 
-class Vision:
-    """V's encoder alone: a frame to its latent. The decoder is never run here."""
-
-    def __init__(self, vae: ConvVAE) -> None:
-        self._vae = vae
-
-    @torch.inference_mode()
-    def encode(self, frame: Frame) -> tuple[Array, Array]:
-        """uint8 (64, 64, 3) to the posterior's mean and log-variance, each (Z,)."""
-        mean, log_variance = self._vae.encode(to_input(torch.from_numpy(frame[None])))
-        return mean[0].numpy(), log_variance[0].numpy()
-
-
 class Memory:
-    """M's recurrence alone, in NumPy: for one environment a fifth of the cost of PyTorch's."""
+    """M's recurrence alone: no mixture, no heads.
 
-    def __init__(self, dynamics: MDNRNN) -> None:
-        from_inputs, from_hidden, bias, second_bias = dynamics.lstm.all_weights[0]
-        self._weights = torch.cat([from_inputs, from_hidden], dim=1).detach().numpy()
-        self._bias = (bias + second_bias).detach().numpy()
-        self._size = dynamics.settings.hidden_size
+    Args:
+        weights: M's arrays by their PyTorch names, as in its checkpoint.
+    """
+
+    def __init__(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+        from_inputs, from_hidden = weights["lstm.weight_ih_l0"], weights["lstm.weight_hh_l0"]
+        self._weights = np.concatenate([from_inputs, from_hidden], axis=1)
+        self._bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
+        self.size = from_hidden.shape[1]
 
     def reset(self) -> None:
         """Begins an episode: a state of zeros."""
-        self.h = np.zeros(self._size, np.float32)
-        self._c = np.zeros(self._size, np.float32)
+        self.h = np.zeros(self.size, np.float32)
+        self._c = np.zeros(self.size, np.float32)
 
     def step(self, latent: Array, action: Array) -> None:
         """Moves the state by one step; latent (Z,), action (A,)."""
         gates = self._weights @ np.concatenate([latent, action, self.h]) + self._bias
-        size = self._size
+        size = self.size
         # tanh(x / 2) / 2 + 1 / 2 is the sigmoid without an overflow.
         gates[: 2 * size] = 0.5 * np.tanh(0.5 * gates[: 2 * size]) + 0.5
         gates[2 * size : 3 * size] = np.tanh(gates[2 * size : 3 * size])
@@ -110,16 +105,8 @@ def load_body(run: Path, env: str, noise: float = 0.0) -> tuple[Agent, Controlle
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
-    torch.set_num_threads(1)
-    vae, vae_checkpoint = load_vae(run)
-    dynamics, checkpoint = load_dynamics(run, vae_checkpoint)
-    made = make_env(env)
-    squash = action_squash(env, made)
-    made.close()
-    agent = Agent(Vision(vae), Memory(dynamics), squash, checkpoint.info["sample_latents"], noise)
-    agent.source = {"vae": vae_checkpoint.sha256, "dynamics": checkpoint.sha256}
-    shape = ControllerSettings(vae.settings.latent_size, dynamics.settings.hidden_size, squash.size)
-    return agent, shape
+    vae = vae_checkpoint(run)
+    return _body(vae, dynamics_checkpoint(run, vae), env, noise)
 
 
 def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
@@ -128,10 +115,20 @@ def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
-    agent, _ = load_body(run, env, noise)
-    vae_checkpoint = load_vae(run)[1]
-    controller = load_controller(run, vae_checkpoint, load_dynamics(run, vae_checkpoint)[1])
-    settings, parameters, checkpoint = controller
+    vae = vae_checkpoint(run)
+    dynamics = dynamics_checkpoint(run, vae)
+    settings, parameters, checkpoint = load_controller(run, vae, dynamics)
+    agent, _ = _body(vae, dynamics, env, noise)
     agent.use(LinearController(settings, parameters))
-    agent.source = agent.source | {"controller": checkpoint.sha256}
+    agent.source["controller"] = checkpoint.sha256
     return agent
+
+
+def _body(vae: Checkpoint, dynamics: Checkpoint, env: str, noise: float) -> tuple[Agent, ControllerSettings]:
+    made = make_env(env)
+    squash = action_squash(env, made)
+    made.close()
+    memory = Memory(dynamics.weights)
+    agent = Agent(Vision(vae.weights), memory, squash, dynamics.info["sample_latents"], noise)
+    agent.source = {"vae": vae.sha256, "dynamics": dynamics.sha256}
+    return agent, ControllerSettings(len(vae.weights["mean.bias"]), memory.size, squash.size)

@@ -7,7 +7,7 @@ from pathlib import Path
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import action_squash, make_env
-from vmc.evolution.fitness import DreamFitness
+from vmc.evolution.dreamed import DreamFitness
 from vmc.models.controller import ControllerSettings
 from vmc.models.loading import load_dynamics
 from vmc.stages.device import choose_device

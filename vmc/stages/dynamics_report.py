@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from vmc.dream.world import DreamSettings, DreamWorld, dream_along
+from vmc.models.checkpoints import dynamics_folder
 from vmc.models.dynamics import MDNRNN
-from vmc.models.loading import dynamics_folder, load_dynamics, load_vae
+from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.mixture import negative_log_likelihood
 from vmc.seeding import torch_stream
 from vmc.stages.sequences import LatentSequences, SequenceBatch

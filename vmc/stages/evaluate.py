@@ -16,9 +16,9 @@ import numpy as np
 from vmc.dream.world import DreamSettings
 from vmc.envs import check_env
 from vmc.episode import Limits
-from vmc.evolution.fitness import EpisodeJob, EpisodeWorker
+from vmc.evolution.real import EpisodeJob, EpisodeWorker
 from vmc.executors import make_executor
-from vmc.models.loading import load_controller, load_dynamics, load_vae
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.stages.dreaming import make_dream_fitness
@@ -40,8 +40,8 @@ def test_controller(
     """
     started = time.monotonic()
     check_env(settings.env)
-    vae = load_vae(run)[1]
-    _, parameters, checkpoint = load_controller(run, vae, load_dynamics(run, vae)[1])
+    vae = vae_checkpoint(run)
+    _, parameters, checkpoint = load_controller(run, vae, dynamics_checkpoint(run, vae))
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
     score = _in_the_dream if settings.dream else _in_reality
     episodes = score(settings, data, run, device_name, num_workers, parameters, seeds)

@@ -14,12 +14,12 @@ import numpy as np
 
 from vmc.dream.world import DreamSettings
 from vmc.episode import Limits
-from vmc.evolution.fitness import EpisodeWorker, Fitness, RealFitness, Scores
+from vmc.evolution.fitness import Fitness, Scores
+from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.evolution.search import Search, SearchSettings
 from vmc.executors import make_executor
 from vmc.models.agent import load_body
-from vmc.models.controller import ControllerSettings
-from vmc.models.loading import (
+from vmc.models.checkpoints import (
     TRAIN_CONTROLLER,
     TRAIN_MDRNN,
     TRAIN_VAE,
@@ -29,6 +29,7 @@ from vmc.models.loading import (
     require_finished,
     vae_folder,
 )
+from vmc.models.controller import ControllerSettings
 from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.stages.dreaming import make_dream_fitness

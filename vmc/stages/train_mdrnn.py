@@ -13,15 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmc.envs import PREPROCESSING, get_task
+from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
 from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
-from vmc.models.loading import (
-    TRAIN_MDRNN,
-    TRAIN_VAE,
-    dynamics_folder,
-    model_info,
-    require_finished,
-    vae_folder,
-)
 from vmc.models.mixture import negative_log_likelihood
 from vmc.seeding import stream, torch_stream
 from vmc.stages.device import choose_device

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vmc.envs import PREPROCESSING, get_task
-from vmc.models.loading import TRAIN_VAE, load_vae, model_info, vae_folder
+from vmc.models.checkpoints import TRAIN_VAE, model_info, vae_folder
+from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, VAELoss, VAESettings, to_frames, to_input, vae_loss
 from vmc.report.grid import save_grid
 from vmc.seeding import torch_stream

@@ -10,8 +10,9 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,12 @@ class Checkpoint:
 
 def versions() -> dict[str, str]:
     """The versions of everything that a result can depend on."""
-    packages = ("vmc", "torch", "numpy", "gymnasium", "pygame-ce", "box2d", "cma", "h5py")
+    packages = ("vmc", "torch", "numpy", "gymnasium", "pygame-ce", "pygame", "box2d", "box2d-py", "cma", "h5py")
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    return found | {name: version(name) for name in packages}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, state: Arrays | None = None) -> str:
@@ -103,7 +107,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         raise corrupt(path, command) from None
     if content.get("schema") != SCHEMA:
         raise VmcError(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from vmc.errors import VmcError
 
@@ -34,8 +37,31 @@ def replacing(path: Path) -> Iterator[Path]:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)
+            _sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself must survive a power cut.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Yields a new HDF5 file in memory; on success it is written to `path` as by `replacing`.
+
+    In memory, because an HDF5 file that cannot be flushed to a full disk brings the process down at its exit.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        yield file
+    with replacing(path) as partial:
+        partial.write_bytes(memory.getbuffer())
 
 
 def remove_partials(directory: Path) -> None:
@@ -67,6 +93,7 @@ _EXPLAINED = {
     errno.EPERM: "operation not permitted",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder",
     errno.EFBIG: "the file is larger than the file system or a limit allows",
 }
@@ -101,7 +128,7 @@ def locked(directory: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise VmcError(
                 f"Another vmc process is writing to {directory}.", "Wait for it, or give another folder."
             ) from None

@@ -56,7 +56,8 @@ class FramesInMemory:
 class FramesStreamed:
     """Frames that do not fit: random groups of episodes fill a buffer, which is shuffled and drained.
 
-    While one group is drained a thread reads the next, so at most two groups of `buffer_bytes / 2` are in memory.
+    While one group is drained a thread reads the next. Joining what is left of the last group to the next one holds
+    a third copy for a moment, so a group has a third of `buffer_bytes`.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class FramesStreamed:
         self._episodes = episodes
         self._batch_size = batch_size
         self._seed = seed
-        self._group_bytes = buffer_bytes // 2
+        self._group_bytes = buffer_bytes // 3
 
     def num_batches(self) -> int:
         return num_frames(self._episodes) // self._batch_size
@@ -108,7 +109,7 @@ class FramesStreamed:
         return groups
 
     def _read(self, episodes: list[StoredEpisode]) -> Frames:
-        return np.concatenate([self._dataset.frames(episode) for episode in episodes])
+        return read_all_frames(self._dataset, episodes)
 
 
 def num_frames(episodes: list[StoredEpisode]) -> int:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from vmc.storage.files import replacing
+from vmc.storage.files import replacing_hdf5
 
 SCHEMA = 1
 _FIELDS = ("means", "log_variances", "actions", "rewards", "index", "lengths", "terminated")
@@ -57,7 +57,7 @@ class Latents:
 
 def write_latents(path: Path, latents: Latents, vae: str, data: str) -> None:
     """Writes the file atomically; `vae` is V's SHA-256 and `data` the data set's fingerprint."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing_hdf5(path) as file:
         for name in _FIELDS:
             values = getattr(latents, name)
             file.create_dataset(name, data=values, chunks=(min(len(values), 4096), *values.shape[1:]), fletcher32=True)

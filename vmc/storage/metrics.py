@@ -29,6 +29,7 @@ class MetricsLog:
 
     def append(self, step: int, **figures: Any) -> None:
         """Writes `{"step": step, **figures}`."""
+        figures = {name: None if value != value else value for name, value in figures.items()}  # JSON has no NaN
         with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         if self._writer is not None:

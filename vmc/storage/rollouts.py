@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.errors import VmcError
-from vmc.storage.files import replacing
+from vmc.storage.files import replacing_hdf5
 
 SCHEMA = 1
 _MAX_OPEN_SHARDS = 16
@@ -103,7 +103,7 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
     """
     path = shard_path(directory, [episode.index for episode in episodes])
     frames = np.concatenate([episode.frames for episode in episodes])
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with replacing_hdf5(path) as file:
         file.create_dataset("frames", data=frames, chunks=(1, *frames.shape[1:]), **_FRAME_STORAGE)
         for name in ("actions", "rewards"):
             data = np.concatenate([getattr(episode, name) for episode in episodes])
@@ -169,13 +169,16 @@ class RolloutDataset:
         return hasher.hexdigest()
 
     def read(self, episode: StoredEpisode) -> Episode:
-        """Reads one whole episode; its frames are decompressed and checked."""
+        """Reads one whole episode and compares it with its SHA-256."""
         first, last = episode.first_step, episode.first_step + episode.length
         with _explained_read(episode.path):
             file = self._file(episode.path)
             actions, rewards = file["actions"][first:last], file["rewards"][first:last]
         flags = (episode.terminated, episode.truncated)
-        return Episode(episode.index, episode.env_seed, self.frames(episode), actions, rewards, *flags)
+        found = Episode(episode.index, episode.env_seed, self.frames(episode), actions, rewards, *flags)
+        if found.digest() != episode.digest:
+            raise _bad_shard(episode.path, f"holds an episode {episode.index} that is not the one that was written")
+        return found
 
     def frames(self, episode: StoredEpisode) -> npt.NDArray[np.uint8]:
         """Reads the frames of one episode, uint8 (T + 1, 64, 64, 3)."""
@@ -283,9 +286,13 @@ def _check_shapes(path: Path, file: h5py.File) -> None:
         "digests",
     )
     for name in names:
-        if name not in file:
+        if not isinstance(file.get(name), h5py.Dataset):
             raise _bad_shard(path, f"has no data set {name!r}")
+    if file["frames"].shape[1:] != (64, 64, 3) or file["frames"].dtype != np.uint8:
+        raise _bad_shard(path, f"holds frames {file['frames'].dtype} {file['frames'].shape[1:]}, not uint8 (64, 64, 3)")
     num_episodes = len(file["lengths"])
+    if (file["lengths"][:] < 1).any():
+        raise _bad_shard(path, "holds an episode without steps")
     steps = int(file["lengths"][:].sum())
     sizes = {"frames": steps + num_episodes, "actions": steps, "rewards": steps}
     for name in names:

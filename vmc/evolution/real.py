@@ -1,0 +1,61 @@
+"""Fitness in the real environment, episode by episode on an executor. No torch: its workers need none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vmc.envs import make_env
+from vmc.episode import Limits, Outcome, run_episode
+from vmc.evolution.fitness import Array, Scores
+from vmc.executors import Executor
+from vmc.models.agent import load_body
+from vmc.models.controller import LinearController
+from vmc.seeding import stream
+
+
+@dataclass(frozen=True)
+class EpisodeJob:
+    """One candidate, one episode of the real environment."""
+
+    parameters: Array
+    env_seed: int
+    limits: Limits
+
+
+class EpisodeWorker:
+    """Keeps an environment, V's encoder and M; runs whole episodes for any candidate."""
+
+    def __init__(self, run: Path, env: str) -> None:
+        self._agent, self._shape = load_body(run, env)
+        self._env = make_env(env)
+
+    def run(self, job: EpisodeJob) -> Outcome:
+        self._agent.use(LinearController(self._shape, job.parameters))
+        return run_episode(self._env, self._agent, job.env_seed, stream(job.env_seed, "agent"), job.limits)
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class RealFitness:
+    """Fitness in the real environment, on an executor of `EpisodeWorker`s."""
+
+    def __init__(self, executor: Executor[EpisodeJob, Outcome], limits: Limits) -> None:
+        self._executor = executor
+        self._limits = limits
+
+    def evaluate(
+        self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
+    ) -> Scores:
+        jobs = [EpisodeJob(candidate, seed, self._limits) for candidate in candidates for seed in seeds]
+        returns, lengths = np.empty(len(jobs)), np.empty(len(jobs), np.int64)
+        for position, outcome in self._executor.map(jobs):
+            returns[position], lengths[position] = outcome.episode_return, outcome.episode_length
+            if on_episodes is not None:
+                on_episodes(1)
+        shape = (len(candidates), len(seeds))
+        return Scores(returns.reshape(shape), lengths.reshape(shape))

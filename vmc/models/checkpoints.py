@@ -1,0 +1,111 @@
+"""Where a run keeps V, M and C, and the checks that they belong together. No torch: worker processes use this."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vmc.errors import VmcError
+from vmc.models.controller import ControllerSettings
+from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, read_sidecar
+
+Settings = TypeVar("Settings")
+TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
+
+
+def vae_folder(run: Path) -> Path:
+    """Where a run keeps V."""
+    return run / "vae"
+
+
+def dynamics_folder(run: Path) -> Path:
+    """Where a run keeps M."""
+    return run / "mdrnn"
+
+
+def controller_folder(run: Path) -> Path:
+    """Where a run keeps C."""
+    return run / "controller"
+
+
+def vae_checkpoint(run: Path) -> Checkpoint:
+    """The run's best V.
+
+    Raises:
+        VmcError: missing, corrupt, or not finite.
+    """
+    return _finite(load_checkpoint(vae_folder(run), "best", TRAIN_VAE))
+
+
+def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:
+    """The run's best M.
+
+    Raises:
+        VmcError: missing, corrupt, not finite, or trained on the latents of another V.
+    """
+    checkpoint = _finite(load_checkpoint(dynamics_folder(run), "best", TRAIN_MDRNN))
+    if checkpoint.info["vae"] != vae.sha256:
+        raise _strangers(checkpoint, "M", "V", vae, checkpoint.info["vae"], TRAIN_MDRNN)
+    return checkpoint
+
+
+def load_controller(
+    run: Path, vae: Checkpoint, dynamics: Checkpoint
+) -> tuple[ControllerSettings, npt.NDArray[np.float64], Checkpoint]:
+    """The run's best C: its settings and its parameter vector.
+
+    Raises:
+        VmcError: missing, corrupt, not finite, or evolved with another V or M.
+    """
+    checkpoint = _finite(load_checkpoint(controller_folder(run), "best", TRAIN_CONTROLLER))
+    for name, key, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
+        if checkpoint.info[key] != other.sha256:
+            raise _strangers(checkpoint, "C", name, other, checkpoint.info[key], TRAIN_CONTROLLER)
+    settings = stored_settings(ControllerSettings, checkpoint)
+    check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
+    return settings, checkpoint.weights["parameters"], checkpoint
+
+
+def require_finished(folder: Path, command: str) -> None:
+    """Raises a `VmcError` when a stage that others build on was not run, or was interrupted."""
+    if not read_sidecar(folder, "latest", command)["info"]["finished"]:
+        raise VmcError(
+            f"The training in {folder} is not finished.",
+            f"Run `{command}` again to go on, or with fewer --epochs to end it here.",
+        )
+
+
+def model_info(settings: Any) -> dict[str, Any]:
+    """A model's settings as a checkpoint keeps them; `stored_settings` reads them back."""
+    return {"model": asdict(settings)}
+
+
+def stored_settings(kind: type[Settings], checkpoint: Checkpoint) -> Settings:
+    """A model's settings from its checkpoint.
+
+    Raises:
+        VmcError: it holds those of another kind of model.
+    """
+    try:
+        return kind(**checkpoint.info["model"])
+    except (KeyError, TypeError):
+        raise VmcError(f"{checkpoint.path} holds no settings of a {kind.__name__}.") from None
+
+
+def _finite(checkpoint: Checkpoint) -> Checkpoint:
+    for name, array in checkpoint.weights.items():
+        if not np.isfinite(array).all():
+            raise VmcError(f"{checkpoint.path}: {name} holds NaN or infinity.", "Train anew in another folder.")
+    return checkpoint
+
+
+def _strangers(checkpoint: Checkpoint, which: str, of: str, other: Checkpoint, made: str, command: str) -> VmcError:
+    return VmcError(
+        f"{which} in {checkpoint.path.parent} and {of} in {other.path.parent} do not belong together: "
+        f"it was made with {of} {made[:12]}, found {other.sha256[:12]}.",
+        f"Run `{command}` to bring it up to date.",
+    )
