@@ -63,7 +63,7 @@ def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: i
 
 
 @main.command()
-@shared(workers=False)
+@shared(workers=False, steps_env=False)
 @settings_options(TrainVAESettings)
 @_TENSORBOARD
 def train_vae(
@@ -82,7 +82,7 @@ def train_vae(
 
 
 @main.command()
-@shared(workers=False)
+@shared(workers=False, steps_env=False)
 @settings_options(TrainMDRNNSettings)
 @_TENSORBOARD
 def train_mdrnn(
@@ -206,7 +206,7 @@ def inspect(path: Path) -> None:
 
 
 @main.command()
-@shared(data=False, device=False, workers=False)
+@shared(data=False, device=False, workers=False, steps_env=False)
 def report(env: str, preset: str, seed: int, run: Path) -> None:
     """Plot a run's learning curves (extra `plots`)."""
     from vmc.report.curves import plot_run

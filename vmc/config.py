@@ -58,9 +58,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train-vae": {"epochs": 5},
         "train-mdrnn": {"epochs": 60},
         "train-controller": {
-            "generations": 15,
+            "generations": 25,
             "population": 32,
-            "rollouts_per_candidate": 2,
+            "rollouts_per_candidate": 3,
+            "evaluation_episodes": 16,
             "stall_steps": 100,
         },
         "test": {"episodes": 100},

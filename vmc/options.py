@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from vmc.config import DEFAULT_PRESET, PRESETS, plain_type
-from vmc.envs import env_slug
+from vmc.envs import env_slug, use_official_drawing
 from vmc.executors import available_cores
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,8 +39,10 @@ def settings_options(kind: type) -> Callable[[Command], Command]:
     return decorate
 
 
-def shared(data: bool = True, run: bool = True, device: bool = True, workers: bool = True) -> Callable[[Any], Any]:
-    """The options that the stages share."""
+def shared(
+    data: bool = True, run: bool = True, device: bool = True, workers: bool = True, steps_env: bool = True
+) -> Callable[[Any], Any]:
+    """The options that the stages share; `steps_env` for those that step a real environment."""
     options = [
         click.option("--env", default="CarRacing-v3", show_default=True, help="The environment's Gymnasium id."),
         click.option(
@@ -66,12 +68,22 @@ def shared(data: bool = True, run: bool = True, device: bool = True, workers: bo
         text = "Worker processes; 0 works in this one.  [default: the number of cores]"
         options.append(click.option("--workers", type=click.IntRange(0), default=available_cores, help=text))
 
+    if steps_env:
+        text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
+        official = click.option("--official-env", is_flag=True, expose_value=False, callback=_official, help=text)
+        options.append(official)
+
     def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
         return command
 
     return decorate
+
+
+def _official(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        use_official_drawing()
 
 
 def folders(env: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:

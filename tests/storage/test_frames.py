@@ -130,7 +130,7 @@ def test_frames_left_over_change_from_epoch_to_epoch(kind: str) -> None:
 @KINDS
 def test_batches_mix_episodes(kind: str) -> None:
     dataset = FakeDataset([9] * 20)
-    batches = _make(kind, dataset, 10, buffer_frames=100)
+    batches = _make(kind, dataset, 10, buffer_frames=200)
     assert all(len({number // 10 for number in batch}) > 2 for batch in _epoch(batches, 0))
 
 

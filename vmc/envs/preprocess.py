@@ -11,6 +11,7 @@ from math import gcd
 from typing import Any
 
 import gymnasium as gym
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -19,43 +20,65 @@ FRAME_SHAPE = (FRAME_SIZE, FRAME_SIZE, 3)
 # Named in every data set; change it whenever a frame could change.
 PREPROCESSING = "area-64-v1"
 
-
-@cache
-def _area_weights(source: int, target: int) -> tuple[npt.NDArray[np.float64], int]:
-    """Integer overlaps (target, source) of target cells with source cells, and the sum of each row.
-
-    Both axes are measured in units of 1 / lcm: a source cell is target/g units wide, a target cell source/g.
-    """
-    divisor = gcd(source, target)
-    source_width, target_width = target // divisor, source // divisor
-    source_start = np.arange(source) * source_width
-    target_start = np.arange(target)[:, None] * target_width
-    overlap = np.minimum(source_start + source_width, target_start + target_width)
-    overlap = overlap - np.maximum(source_start, target_start)
-    return np.clip(overlap, 0, None).astype(np.float64), target_width
+Ints = npt.NDArray[np.int32]
 
 
 @cache
-def _resize_matrices(height: int, width: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int]:
-    """(64, height) row weights, (width*3, 64*3) column weights, and the divisor that makes their product a mean.
+def _spans(source: int) -> tuple[Ints, Ints, int]:
+    """The source cells that each of the 64 target cells covers.
 
-    Sums of integers stay exact in float32 up to 2^24, in float64 up to 2^53, in whatever order BLAS adds them.
+    Both axes are measured in units of 1 / lcm: a source cell is `64 / g` units wide, a target cell `source / g`.
+
+    Returns:
+        Cells and their overlaps, each (64, longest span), with overlaps of 0 where a span is shorter; and the sum of
+        a span's overlaps.
     """
-    rows, row_sum = _area_weights(height, FRAME_SIZE)
-    columns, column_sum = _area_weights(width, FRAME_SIZE)
-    divisor = row_sum * column_sum
-    dtype = np.float32 if 255 * divisor < 2**24 else np.float64
-    columns = np.kron(columns.T, np.eye(3))
-    return rows.astype(dtype), np.ascontiguousarray(columns, dtype), divisor
+    divisor = gcd(source, FRAME_SIZE)
+    source_width, target_width = FRAME_SIZE // divisor, source // divisor
+    starts = np.arange(FRAME_SIZE, dtype=np.int32) * np.int32(target_width)
+    first = starts // source_width
+    longest = int((-(-(starts + target_width) // source_width) - first).max())
+    cells = first[:, None] + np.arange(longest, dtype=np.int32)
+    overlaps = np.minimum((cells + 1) * source_width, starts[:, None] + target_width)
+    overlaps -= np.maximum(cells * source_width, starts[:, None])
+    return np.minimum(cells, source - 1), np.clip(overlaps, 0, None), target_width
+
+
+@numba.njit(cache=True)
+def _average(
+    image: Any, frame: Any, line: Any, rows: Any, row_overlaps: Any, columns: Any, overlaps: Any, divisor: int
+) -> None:
+    """Sums down the columns into `line` (W * 3,), where values lie side by side, then along it.
+
+    (total + 1/2) / divisor is never nearer to an integer than 1 / (2 divisor), so the product with the rounded
+    reciprocal has the exact quotient's integer part.
+    """
+    reciprocal = 1.0 / divisor
+    half = divisor // 2 + 0.5
+    for y in range(FRAME_SIZE):
+        line[:] = 0
+        for k in range(rows.shape[1]):
+            weight = row_overlaps[y, k]
+            row = image[rows[y, k]]
+            for i in range(len(line)):
+                line[i] += weight * row[i]
+        for x in range(FRAME_SIZE):
+            for c in range(3):
+                total = np.int64(0)
+                for k in range(columns.shape[1]):
+                    total += overlaps[x, k] * line[3 * columns[x, k] + c]
+                frame[y, x, c] = np.uint8((total + half) * reciprocal)
 
 
 def resize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Area-averages uint8 (H, W, 3) to uint8 (64, 64, 3), rounding half up."""
     height, width, _ = image.shape
-    rows, columns, divisor = _resize_matrices(height, width)
-    sums = rows @ image.reshape(height, width * 3).astype(rows.dtype) @ columns
-    means = (sums.astype(np.int64) + divisor // 2) // divisor
-    frame: npt.NDArray[np.uint8] = means.astype(np.uint8).reshape(FRAME_SHAPE)
+    rows, row_overlaps, row_sum = _spans(height)
+    columns, overlaps, column_sum = _spans(width)
+    frame = np.empty(FRAME_SHAPE, np.uint8)
+    line = np.empty(width * 3, np.int32)
+    flat = image.reshape(height, width * 3)
+    _average(flat, frame, line, rows, row_overlaps, columns, overlaps, row_sum * column_sum)
     return frame
 
 

@@ -11,8 +11,11 @@ import gymnasium as gym
 import numpy as np
 
 from vmc.envs.preprocess import PreprocessedFrames
+from vmc.envs.proof import fast_drawing_is_proved
 from vmc.envs.squash import ActionSquash
 from vmc.errors import VmcError
+
+CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
 
 
 def _carracing_squash() -> ActionSquash:
@@ -40,7 +43,7 @@ class Task:
 
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
-    "CarRacing-v3": Task(crop_rows=84, squash=_carracing_squash),
+    CARRACING: Task(crop_rows=84, squash=_carracing_squash),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
 }
 
@@ -67,8 +70,9 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
     Raises:
         VmcError: no such environment, or one whose observations or actions do not fit.
     """
+    fast = env_id == CARRACING and fast_drawing_is_proved()
     try:
-        env = gym.make(env_id)
+        env = gym.make(FAST_CARRACING if fast else env_id)
     except (gym.error.Error, ModuleNotFoundError) as error:
         raise _unknown(env_id, error) from None
     problem = _misfit(env)

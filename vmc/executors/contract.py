@@ -27,7 +27,10 @@ class Worker(Protocol[Job_contra, Result_co]):
 
 
 class Executor(Protocol[Job_contra, Result_co]):
-    """Runs jobs on workers. The worker of a job that raises is replaced and the job is run again, never given a made-up result."""
+    """Runs jobs on workers.
+
+    The worker of a job that raises is replaced and the job is run again; it is never given a made-up result.
+    """
 
     def map(self, jobs: Sequence[Job_contra]) -> Iterator[tuple[int, Result_co]]:
         """Yields (position in jobs, result) as they finish, in any order.

@@ -1,7 +1,7 @@
 """Jobs in worker processes: spawned, single-threaded, kept, and replaced when they die.
 
-Each worker has a pipe of its own and at most one job. The parent waits on all pipes at once, and a pipe
-whose other end is closed wakes it too, so a worker that is killed is noticed at once and there is no queue that could hang.
+Each worker has a pipe of its own and at most one job. The parent waits on all pipes at once; a pipe whose other end
+is closed wakes it too, so a worker that is killed is noticed at once and there is no queue that could hang.
 """
 
 from __future__ import annotations

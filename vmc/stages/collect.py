@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmc.envs import PREPROCESSING, action_squash, make_env
+from vmc.envs import PREPROCESSING, action_squash, check_env, make_env
 from vmc.episode import Limits, Policy, Recording, run_episode
 from vmc.errors import VmcError
 from vmc.executors import make_executor
@@ -57,6 +57,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         VmcError: a folder of another environment, a damaged shard, a folder that cannot be written.
     """
     started = time.monotonic()
+    check_env(settings.env)
     with locked(data):
         present = present_indices(data)
         if present:

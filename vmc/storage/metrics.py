@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class MetricsLog:
 
     def append(self, step: int, **figures: Any) -> None:
         """Writes `{"step": step, **figures}`."""
-        figures = {name: None if value != value else value for name, value in figures.items()}  # JSON has no NaN
+        figures = {name: _plain(value) for name, value in figures.items()}
         with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         if self._writer is not None:
@@ -37,6 +38,11 @@ class MetricsLog:
                 if isinstance(value, int | float):
                     self._writer.add_scalar(name, value, step)
             self._writer.flush()
+
+
+def _plain(value: Any) -> Any:
+    # JSON has no NaN and no infinities.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:

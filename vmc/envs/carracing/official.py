@@ -1,0 +1,10 @@
+"""gymnasium's own modules and Box2D's SWIG functions, which carry no useful types."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+car_racing: Any = importlib.import_module("gymnasium.envs.box2d.car_racing")
+car_dynamics: Any = importlib.import_module("gymnasium.envs.box2d.car_dynamics")
+box2d: Any = importlib.import_module("Box2D._Box2D")

@@ -1,0 +1,40 @@
+"""The score's text, drawn by pygame's own font once a string and kept.
+
+Follows the end of ``CarRacing._render`` (gymnasium 1.4.0).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pygame
+
+from vmc.envs.carracing.tables import HEIGHT, WIDTH
+
+Text = tuple[npt.NDArray[np.int64], int, int]
+KEPT = 4096  # scores run from about -200 to 1000
+
+
+@lru_cache(maxsize=1)
+def _font() -> pygame.font.Font:
+    pygame.font.init()
+    return pygame.font.Font(pygame.font.get_default_font(), 42)
+
+
+@lru_cache(maxsize=KEPT)
+def score_text(score: str) -> Text:
+    """The text's pixels as lanes (see ``blocks``) and the place of their top left corner."""
+    if not pygame.font.get_init():  # a pygame.quit() in between makes old fonts unusable
+        _font.cache_clear()
+    text = _font().render(score, True, (255, 255, 255), (0, 0, 0))
+    place = text.get_rect()
+    place.center = (60, HEIGHT - HEIGHT * 2.5 / 40.0)
+    # Blit as the original does: the text is an 8-bit surface with a palette.
+    surface = pygame.Surface((WIDTH, HEIGHT))
+    surface.blit(text, place)
+    seen = place.clip(surface.get_rect())
+    rgb = pygame.surfarray.array3d(surface.subsurface(seen)).astype(np.int64)
+    lanes = rgb[..., 0] | (rgb[..., 1] << 16) | (rgb[..., 2] << 32)
+    return np.ascontiguousarray(lanes.T), seen.x, seen.y
