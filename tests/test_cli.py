@@ -189,7 +189,7 @@ def test_a_worker_that_is_killed_costs_nothing(toy: ToyRun, tmp_path: Path) -> N
 
     def has_workers() -> bool:
         workers[:] = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-        return len(workers) == 2 and all(w.cpu_times().user > 1.0 for w in workers)
+        return len(workers) == 2
 
     _wait_for(has_workers, process)
     workers[0].kill()
