@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ToyRun, toy_settings
+from conftest import TOY, ToyRun, toy_settings
 
 import vmc.stages.training
 from vmc.errors import VmcError
+from vmc.models.agent import load_agent
 from vmc.stages.collect import collect
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -115,12 +116,10 @@ def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
     assert counters.phase_start == 6
     assert counters.epoch == 7
     assert load_checkpoint(toy.run / "vae", "best", "").sha256 != vae_before
+    with pytest.raises(VmcError, match=r"M in .* and V in .* do not belong together"):
+        load_agent(toy.run, TOY)
     counters, _ = train_mdrnn(toy_settings("train-mdrnn", epochs=1), toy.data, toy.run, "cpu")
     assert counters.phase_start == 40
-    from conftest import TOY
-
-    from vmc.models.agent import load_agent
-
     with pytest.raises(VmcError, match=r"C in .* and V in .* do not belong together"):
         load_agent(toy.run, TOY)
 
