@@ -20,6 +20,7 @@ from vmc.stages.settings import (
     TrainVAESettings,
 )
 
+BENCHES = ("environment", "policy", "workers", "collection", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
 
@@ -193,6 +194,22 @@ def run_chain(
     chosen = _overrides(overrides)
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
     print_records(run_pipeline(settings))
+
+
+@main.command()
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Interleaved rounds to measure.")
+@click.option("--steps", type=click.IntRange(10), default=1000, show_default=True, help="Environment steps a round.")
+@click.option("--only", multiple=True, type=click.Choice(BENCHES), help="Measure only this. May be given again.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="For V, M."
+)
+@click.option("--json", "path", type=_FILE, help="Also write the figures, with machine and versions, to this file.")
+def bench(rounds: int, steps: int, only: tuple[str, ...], device: str, path: Path | None) -> None:
+    """Measure speed, as ratios to named baselines in the same run."""
+    from vmc.bench.suite import run_benches
+    from vmc.report.tables import print_bench
+
+    print_bench(run_benches(only or BENCHES, rounds, steps, device, path))
 
 
 @main.command()

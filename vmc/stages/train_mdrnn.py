@@ -51,12 +51,15 @@ class DynamicsTraining:
         return ceil(len(self._training) / self._settings.batch_size)
 
     def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
-        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
         for unit in range(first_unit, self.num_units()):
-            first = unit * self._settings.batch_size
-            episodes = order[first : first + self._settings.batch_size]
-            generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
-            yield self._train_batch(self._sequences.batch(episodes, generator))
+            yield self.train_batch(self.batch(epoch, unit))
+
+    def batch(self, epoch: int, unit: int) -> SequenceBatch:
+        """The epoch's `unit`-th batch of episodes, with z drawn for it."""
+        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
+        first = unit * self._settings.batch_size
+        generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
+        return self._sequences.batch(order[first : first + self._settings.batch_size], generator)
 
     def validate(self) -> dict[str, float]:
         """Loss and its parts over the held-out episodes, always with the same draws of z."""
@@ -72,7 +75,8 @@ class DynamicsTraining:
             steps += weight
         return {name: total / steps for name, total in sums.items()}
 
-    def _train_batch(self, batch: SequenceBatch) -> dict[str, float]:
+    def train_batch(self, batch: SequenceBatch) -> dict[str, float]:
+        """Steps of Adam, one a window; returns the windows' mean losses."""
         hidden = self.module.initial_hidden(len(batch.mask))
         sums: dict[str, float] = {}
         weights = 0.0

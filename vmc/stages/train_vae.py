@@ -67,11 +67,15 @@ class VAETraining:
     def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
         for unit, frames in enumerate(self._frames(epoch, first_unit), first_unit):
             noise = self._noise(len(frames), epoch, unit)
-            loss = self._loss(to_input(frames), noise)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            self.optimizer.step()
-            yield _figures(loss)
+            yield _figures(self.update(frames, noise))
+
+    def update(self, frames: Tensor, noise: Tensor) -> VAELoss:
+        """One step of Adam on uint8 frames (B, 64, 64, 3) with noise (B, Z), both on the device."""
+        loss = self._loss(to_input(frames), noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        self.optimizer.step()
+        return loss
 
     def validate(self) -> dict[str, float]:
         """Loss at the posterior's mean, over held-out frames."""
