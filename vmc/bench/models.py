@@ -29,7 +29,7 @@ def make_models() -> tuple[ConvVAE, MDNRNN]:
 def make_run(run: Path) -> None:
     """A run folder that holds them, for workers to load."""
     vae, dynamics = make_models()
-    vae_hash = save_checkpoint(vae_folder(run), "best", model_info(vae.settings), arrays(vae))
+    vae_hash = save_checkpoint(vae_folder(run), "best", model_info(vae.settings) | {"env": CARRACING}, arrays(vae))
     info = model_info(dynamics.settings) | {"vae": vae_hash, "sample_latents": True}
     save_checkpoint(dynamics_folder(run), "best", info, arrays(dynamics))
 
