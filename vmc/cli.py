@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,14 @@ from vmc.stages.settings import (
     TrainVAESettings,
 )
 
+BENCHES = ("environment", "policy", "workers", "collection", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
+
+
+# Read by OpenMP when torch is first imported. Spinning threads halve the speed of a machine that has other work to do
+# (measured in DECISIONS.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _Group(click.Group):
@@ -55,7 +62,7 @@ def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: i
     from vmc.stages.collect import collect
 
     settings = make_settings(CollectSettings, env, PRESETS[preset]["rollouts"], {"seed": seed}, given)
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
@@ -73,7 +80,7 @@ def train_vae(
     from vmc.stages import train_vae as stage
 
     settings = make_settings(TrainVAESettings, env, PRESETS[preset]["train-vae"], {"seed": seed}, given)
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     counters = stage.train_vae(settings, data, run, device, tensorboard)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
@@ -92,7 +99,7 @@ def train_mdrnn(
     from vmc.stages import train_mdrnn as stage
 
     settings = make_settings(TrainMDRNNSettings, env, PRESETS[preset]["train-mdrnn"], {"seed": seed}, given)
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Held out:")
     for name, value in report.items():
@@ -119,7 +126,7 @@ def train_controller(
 
     defaults = PRESETS[preset]["train-controller"]
     settings = make_settings(TrainControllerSettings, env, defaults, {"seed": seed}, given)
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
     where = "the dream" if settings.dream else "reality"
     click.echo(
@@ -149,7 +156,7 @@ def test(
     from vmc.stages.evaluate import test_controller
 
     settings = make_settings(TestSettings, env, PRESETS[preset]["test"], {"seed": seed}, given)
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     if video is not None:
         from vmc.stages.film import film_episode
 
@@ -189,10 +196,26 @@ def run_chain(
     from vmc.report.tables import print_records
     from vmc.stages.pipeline import PipelineSettings, run_pipeline
 
-    data, run = folders(env, data, run)
+    data, run = folders(env, preset, data, run)
     chosen = _overrides(overrides)
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
     print_records(run_pipeline(settings))
+
+
+@main.command()
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Interleaved rounds to measure.")
+@click.option("--steps", type=click.IntRange(10), default=1000, show_default=True, help="Environment steps a round.")
+@click.option("--only", multiple=True, type=click.Choice(BENCHES), help="Measure only this. May be given again.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="For V, M."
+)
+@click.option("--json", "path", type=_FILE, help="Also write the figures, with machine and versions, to this file.")
+def bench(rounds: int, steps: int, only: tuple[str, ...], device: str, path: Path | None) -> None:
+    """Measure speed, as ratios to named baselines in the same run."""
+    from vmc.bench.suite import run_benches
+    from vmc.report.tables import print_bench
+
+    print_bench(run_benches(only or BENCHES, rounds, steps, device, path))
 
 
 @main.command()
@@ -211,7 +234,7 @@ def report(env: str, preset: str, seed: int, run: Path) -> None:
     """Plot a run's learning curves (extra `plots`)."""
     from vmc.report.curves import plot_run
 
-    for path in plot_run(folders(env, None, run)[1]):
+    for path in plot_run(folders(env, preset, None, run)[1]):
         click.echo(f"{path}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -124,6 +125,8 @@ def _checked(field: dataclasses.Field[Any], kind: type, value: Any) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise VmcError(f"{name} is {value!r}; it must be of type {kind.__name__}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise VmcError(f"{name} is {value}; it must be finite.")
     least, above, choices = (field.metadata.get(key) for key in ("least", "above", "choices"))
     if choices is not None and value not in choices:
         raise VmcError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")

@@ -86,9 +86,13 @@ def _official(context: click.Context, parameter: click.Parameter, value: bool) -
         use_official_drawing()
 
 
-def folders(env: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:
-    """The data folder and the run folder, as given or by the environment's name."""
-    return data or Path("data") / env_slug(env), run or Path("results") / env_slug(env)
+def folders(env: str, preset: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:
+    """The data folder and the run folder, as given or by the environment's name.
+
+    The smoke preset has its own, so that a trial of a minute never becomes the start of a real run.
+    """
+    name = env_slug(env) + ("-smoke" if preset == "smoke" else "")
+    return data or Path("data") / name, run or Path("results") / name
 
 
 def field_help(kind: type) -> dict[str, str]:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +36,16 @@ def torch_stream(seed: int, use: str, *indices: int, device: str = "cpu") -> tor
 
     state = _sequence(seed, use, indices).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+@contextmanager
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """PyTorch's initialisers know only its global generator: seeds it within the block, and puts it back after."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def env_seed(seed: int, role: str, *indices: int) -> int:

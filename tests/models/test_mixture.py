@@ -10,7 +10,6 @@ from vmc.models.mixture import (
     MIN_LOG_STD,
     Mixture,
     mixture_from_outputs,
-    mixture_mean,
     negative_log_likelihood,
     sample_mixture,
 )
@@ -32,11 +31,6 @@ def test_likelihood_is_that_of_torch_distributions() -> None:
     mixture = _mixture(4, 7, 32, 5)
     latents = torch.randn(4, 7, 32, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(negative_log_likelihood(mixture, latents), -_reference(mixture).log_prob(latents))
-
-
-def test_mean_is_that_of_torch_distributions() -> None:
-    mixture = _mixture(3, 32, 5)
-    torch.testing.assert_close(mixture_mean(mixture), _reference(mixture).mean)
 
 
 def test_likelihood_far_away_stays_finite() -> None:

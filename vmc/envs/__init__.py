@@ -26,6 +26,7 @@ gym.register(
 )
 
 __all__ = [
+    "CARRACING",
     "FRAME_SHAPE",
     "PREPROCESSING",
     "TASKS",

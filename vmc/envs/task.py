@@ -73,7 +73,7 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
     fast = env_id == CARRACING and fast_drawing_is_proved()
     try:
         env = gym.make(FAST_CARRACING if fast else env_id)
-    except (gym.error.Error, ModuleNotFoundError) as error:
+    except (gym.error.Error, ImportError, ValueError, TypeError) as error:
         raise _unknown(env_id, error) from None
     problem = _misfit(env)
     if problem:

@@ -105,7 +105,7 @@ def load_body(run: Path, env: str, noise: float = 0.0) -> tuple[Agent, Controlle
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
-    vae = vae_checkpoint(run)
+    vae = vae_checkpoint(run, env)
     return _body(vae, dynamics_checkpoint(run, vae), env, noise)
 
 
@@ -115,7 +115,7 @@ def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
-    vae = vae_checkpoint(run)
+    vae = vae_checkpoint(run, env)
     dynamics = dynamics_checkpoint(run, vae)
     settings, parameters, checkpoint = load_controller(run, vae, dynamics)
     agent, _ = _body(vae, dynamics, env, noise)

@@ -32,13 +32,19 @@ def controller_folder(run: Path) -> Path:
     return run / "controller"
 
 
-def vae_checkpoint(run: Path) -> Checkpoint:
-    """The run's best V.
+def vae_checkpoint(run: Path, env: str | None = None) -> Checkpoint:
+    """The run's best V; with `env`, a V of that environment.
 
     Raises:
-        VmcError: missing, corrupt, or not finite.
+        VmcError: missing, corrupt, not finite, or trained on another environment.
     """
-    return _finite(load_checkpoint(vae_folder(run), "best", TRAIN_VAE))
+    checkpoint = _finite(load_checkpoint(vae_folder(run), "best", TRAIN_VAE))
+    if env is not None and checkpoint.info["env"] != env:
+        raise VmcError(
+            f"{run} was trained on {checkpoint.info['env']}, not on {env}.",
+            f"Give --env {checkpoint.info['env']}, or another --run.",
+        )
+    return checkpoint
 
 
 def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:

@@ -55,8 +55,3 @@ def sample_mixture(mixture: Mixture, uniform: Tensor, normal: Tensor, temperatur
     mean = mixture.means.gather(-1, component).squeeze(-1)
     log_std = mixture.log_stds.gather(-1, component).squeeze(-1)
     return mean + torch.exp(log_std) * normal * math.sqrt(temperature)
-
-
-def mixture_mean(mixture: Mixture) -> Tensor:
-    """The expected next latent, (..., Z)."""
-    return (mixture.log_weights.exp() * mixture.means).sum(dim=-1)

@@ -23,9 +23,7 @@ def print_records(records: Sequence[Any]) -> None:
         table.add_row(stage, duration(record.seconds), figures)
     table.add_section()
     table.add_row("all", duration(sum(record.seconds for record in records)), "")
-    console = Console()
-    # Redirected output is not cut to a terminal's width.
-    console.width = max(console.width, 110)
+    console = _wide_console()
     console.print(table)
     score, settings = records[-1].figures, records[-1].settings
     console.print(
@@ -33,6 +31,32 @@ def print_records(records: Sequence[Any]) -> None:
         f"over {settings['episodes']} unseen episodes",
         highlight=False,
     )
+
+
+def print_bench(results: Sequence[Any]) -> None:
+    """Prints a row for each `Result`: rate, spread, ratio to its baseline, share of the measured GEMM rate."""
+    table = Table("what", "", "rate", "lowest - highest", "ratio", "GEMM share")
+    group = None
+    for result in results:
+        if group not in (None, result.group):
+            table.add_section()
+        table.add_row(
+            "" if result.group == group else result.group,
+            result.name,
+            f"{result.rate:,.0f} {result.unit}/s",
+            f"{result.lowest:,.0f} - {result.highest:,.0f}",
+            "1" if result.ratio is None else f"{result.ratio:.2f}",
+            "" if result.gemm_share is None else f"{result.gemm_share:.0%}",
+        )
+        group = result.group
+    _wide_console().print(table)
+
+
+def _wide_console() -> Console:
+    """Redirected output is not cut to a terminal's width."""
+    console = Console()
+    console.width = max(console.width, 120)
+    return console
 
 
 def duration(seconds: float) -> str:

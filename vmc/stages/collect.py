@@ -17,6 +17,7 @@ from vmc.envs import PREPROCESSING, action_squash, check_env, make_env
 from vmc.episode import Limits, Policy, Recording, run_episode
 from vmc.errors import VmcError
 from vmc.executors import make_executor
+from vmc.models.agent import load_agent
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
@@ -61,7 +62,9 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
     with locked(data):
         present = present_indices(data)
         if present:
-            check_env_matches(RolloutDataset(data), settings.env, PREPROCESSING)
+            dataset = RolloutDataset(data)
+            check_env_matches(dataset, settings.env, PREPROCESSING)
+            _check_limit_matches(dataset, settings)
         missing = [index for index in range(settings.episodes) if index not in present]
         jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
         steps = 0
@@ -78,6 +81,15 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
     mean_return = float(np.mean([episode.episode_return for episode in dataset.episodes]))
     seconds = time.monotonic() - started
     return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds)
+
+
+def _check_limit_matches(dataset: RolloutDataset, settings: CollectSettings) -> None:
+    for path, source in dataset.sources.items():
+        if source.policy["max_steps"] != settings.max_steps:
+            raise VmcError(
+                f"{path} holds episodes with max_steps = {source.policy['max_steps']}; now it is {settings.max_steps}.",
+                "Give the same --max-steps (or --preset), or another folder with --data.",
+            )
 
 
 class _CollectWorker:
@@ -129,7 +141,5 @@ def _make_policy(settings: CollectSettings, env: object, run: Path | None) -> tu
         return POLICIES[settings.policy](action_squash(settings.env, env)), description
     if run is None:
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
-    from vmc.models.agent import load_agent  # imports torch
-
     agent = load_agent(run, settings.env, noise=settings.noise)
     return agent, description | {"noise": settings.noise, "controller": agent.source}

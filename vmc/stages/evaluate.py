@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,7 +25,9 @@ from vmc.seeding import env_seed
 from vmc.stages.dreaming import make_dream_fitness
 from vmc.stages.settings import TestSettings
 from vmc.storage.checkpoint import versions
-from vmc.storage.files import write_json
+from vmc.storage.files import explained_os_errors, replacing, write_json
+
+Row = dict[str, Any]
 
 
 def test_controller(
@@ -40,11 +43,13 @@ def test_controller(
     """
     started = time.monotonic()
     check_env(settings.env)
-    vae = vae_checkpoint(run)
+    vae = vae_checkpoint(run, settings.env)
     _, parameters, checkpoint = load_controller(run, vae, dynamics_checkpoint(run, vae))
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
-    score = _in_the_dream if settings.dream else _in_reality
-    episodes = score(settings, data, run, device_name, num_workers, parameters, seeds)
+    if settings.dream:
+        episodes = _in_the_dream(settings, data, run, device_name, parameters, seeds)
+    else:
+        episodes = _in_reality(settings, run, num_workers, parameters, checkpoint.sha256, seeds)
     result = {
         "env": settings.env,
         "episodes": episodes,
@@ -72,45 +77,56 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: TestSettings,
-    data: Path,
-    run: Path,
-    device_name: str,
-    num_workers: int,
-    parameters: Any,
-    seeds: list[int],
-) -> list[dict[str, Any]]:
+    settings: TestSettings, run: Path, num_workers: int, parameters: Any, controller: str, seeds: list[int]
+) -> list[Row]:
+    """Runs the episodes that are not yet in the journal of this controller under these settings."""
     limits = Limits(max_steps=settings.max_steps)
-    jobs = [EpisodeJob(parameters, seed, limits) for seed in seeds]
-    returns, lengths = np.zeros(len(jobs)), np.zeros(len(jobs), int)
-    done: list[float] = []
+    journal = _Journal(run / "test-episodes.jsonl", f"{controller} {limits}")
+    missing = [seed for seed in seeds if seed not in journal.rows]
+    jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
     make_worker = partial(EpisodeWorker, run, settings.env)
     with (
         closing(make_executor(make_worker, num_workers)) as executor,
-        Progress("test", len(jobs), "episodes") as progress,
+        Progress("test", len(seeds), "episodes", done=len(seeds) - len(missing)) as progress,
     ):
-        for position, outcome in executor.map(jobs):
-            returns[position], lengths[position] = outcome.episode_return, outcome.episode_length
-            done.append(outcome.episode_return)
-            progress.advance(1, mean_return=float(np.mean(done)))
-    return _rows(seeds, returns, lengths)
+        for _, outcome in executor.map(jobs):
+            journal.append(_row(outcome.env_seed, outcome.episode_return, outcome.episode_length))
+            progress.advance(1, mean_return=float(np.mean([row["episode_return"] for row in journal.rows.values()])))
+    return [journal.rows[seed] for seed in seeds]
+
+
+class _Journal:
+    """Finished episodes of a test, a line each, so that a killed test goes on where it was.
+
+    Args:
+        key: what the scores depend on beside the seeds; a journal with another key is begun anew.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self.rows: dict[int, Row] = {}
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        if whole and whole[0] == {"key": key}:
+            self.rows = {row["seed"]: row for row in whole[1:]}
+        with replacing(path) as partial_path:
+            kept = [{"key": key}, *self.rows.values()]
+            partial_path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def append(self, row: Row) -> None:
+        self.rows[row["seed"]] = row
+        with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _in_the_dream(
-    settings: TestSettings,
-    data: Path,
-    run: Path,
-    device_name: str,
-    num_workers: int,
-    parameters: Any,
-    seeds: list[int],
-) -> list[dict[str, Any]]:
+    settings: TestSettings, data: Path, run: Path, device_name: str, parameters: Any, seeds: list[int]
+) -> list[Row]:
     dream = DreamSettings(settings.temperature, settings.horizon)
-    fitness = make_dream_fitness(settings.env, data, run, dream, device_name, held_out=True)
+    fitness = make_dream_fitness(settings.env, data, run, dream, device_name, settings.seed, held_out=True)
     scores = fitness.evaluate(parameters[None], seeds)
-    return _rows(seeds, scores.returns[0], scores.lengths[0])
+    return [_row(*values) for values in zip(seeds, scores.returns[0], scores.lengths[0], strict=True)]
 
 
-def _rows(seeds: list[int], returns: Any, lengths: Any) -> list[dict[str, Any]]:
-    rows = zip(seeds, returns, lengths, strict=True)
-    return [{"seed": s, "episode_return": float(r), "episode_length": int(n)} for s, r, n in rows]
+def _row(seed: int, episode_return: float, episode_length: int) -> Row:
+    return {"seed": seed, "episode_return": float(episode_return), "episode_length": int(episode_length)}

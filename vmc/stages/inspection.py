@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 
 from vmc.errors import VmcError
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.rollouts import RolloutDataset
 
@@ -33,7 +35,9 @@ def inspect_path(path: Path) -> Iterator[str]:
         yield from _run(path)
     elif path.is_dir() and any((path / f"{name}.json").exists() for name in ("best", "latest")):
         yield from _stage(path)
-    elif path.suffix == ".json" and path.is_file():
+    elif path.name in ("test.json", "test-dream.json"):
+        yield from _score(path)
+    elif path.name in ("best.json", "latest.json"):
         yield from _checkpoint(path.parent, path.stem)
     elif path.suffix == ".h5" and path.is_file():
         yield from _hdf5(path)
@@ -46,6 +50,10 @@ def _run(path: Path) -> Iterator[str]:
     for folder in _FOLDERS:
         if (path / folder).is_dir():
             yield from _stage(path / folder)
+    if all((path / folder / "best.json").exists() for folder in _FOLDERS):
+        vae = vae_checkpoint(path)
+        load_controller(path, vae, dynamics_checkpoint(path, vae))
+        yield f"  V, M and C belong together; trained on {vae.info['env']}"
     if (path / "latents.h5").exists():
         yield from _hdf5(path / "latents.h5")
     for name in ("test.json", "test-dream.json"):
@@ -102,11 +110,12 @@ def _hdf5(path: Path) -> Iterator[str]:
 
 
 def _score(path: Path) -> Iterator[str]:
-    import json
-
-    result = json.loads(path.read_text(encoding="utf-8"))
-    where = "in the dream" if result["dream"] else f"on {result['env']}"
-    count = len(result["episodes"])
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        where = "in the dream" if result["dream"] else f"on {result['env']}"
+        count = len(result["episodes"])
+    except (ValueError, KeyError, TypeError):
+        raise VmcError(f"{path} is no result of `vmc test`.", "Run `vmc test` again.") from None
     yield f"{path}: {result['mean']:.1f} +- {result['std']:.1f} over {count} episodes {where}"
 
 

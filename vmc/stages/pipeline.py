@@ -17,7 +17,9 @@ from vmc.stages.settings import STAGES
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
-from vmc.storage.files import write_json
+from vmc.storage.checkpoint import read_sidecar
+from vmc.storage.files import locked, sha256_of, write_json
+from vmc.storage.rollouts import RolloutDataset
 
 Figures = dict[str, float]
 
@@ -45,17 +47,22 @@ class PipelineSettings:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One finished stage of one round: its settings, its seconds and the figures that matter."""
+    """One finished stage of one round: its settings, its seconds, the figures that matter, and what it made.
+
+    `output` is the fingerprint of the data or the SHA-256 of the model. As long as the last output of each stage is
+    still what lies on the disk, the records hold; what was changed or removed since is made again.
+    """
 
     round: int
     stage: str
     settings: dict[str, Any]
     seconds: float
     figures: Figures
+    output: str
 
 
 def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
-    """Runs all stages of all rounds; those that `run.json` says are finished are passed over.
+    """Runs all stages of all rounds; those that `run.json` holds, and that still hold, are passed over.
 
     Returns:
         A record for each stage of each round, in order.
@@ -66,30 +73,70 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     check_env(settings.env)
     for stage in STAGES:  # so that a wrong value is told before any work is done
         stage_settings(settings, stage, 0)
-    records = _read_records(settings.run)
-    position = 0
-    for number in range(settings.rounds):
-        for stage in STAGES:
-            if stage == "test" and number + 1 < settings.rounds:
-                continue  # only the last round's C is tested
-            chosen = stage_settings(settings, stage, number)
-            if not _is_finished(records, position, number, stage, asdict(chosen)):
-                # What comes after was built on what this stage had before: it is looked at again.
-                del records[position:]
-                seconds, figures = _RUNNERS[stage](settings, chosen)
-                if stage in _CUMULATIVE:
-                    seconds -= sum(record.seconds for record in records if record.stage == stage)
-                records.append(StageRecord(number, stage, asdict(chosen), seconds, figures))
-                write_json(settings.run / "run.json", [vars(record) for record in records])
-            position += 1
-    return records[:position]
+    with locked(settings.run):
+        records = _valid_records(settings)
+        position = 0
+        for number in range(settings.rounds):
+            for stage in STAGES:
+                if stage == "test" and number + 1 < settings.rounds:
+                    continue  # only the last round's C is tested
+                chosen = stage_settings(settings, stage, number)
+                if not _is_recorded(records, position, number, stage, asdict(chosen)):
+                    # What comes after was built on what this stage had before: it is looked at again.
+                    del records[position:]
+                    records.append(_run_stage(settings, records, number, stage, chosen))
+                    write_json(settings.run / "run.json", [vars(record) for record in records])
+                position += 1
+    return records
 
 
-def _is_finished(records: list[StageRecord], position: int, number: int, stage: str, settings: dict[str, Any]) -> bool:
+def _run_stage(
+    settings: PipelineSettings, before: list[StageRecord], number: int, stage: str, chosen: Any
+) -> StageRecord:
+    seconds, figures = _RUNNERS[stage](settings, chosen)
+    if stage in _CUMULATIVE:
+        seconds -= sum(record.seconds for record in before if record.stage == stage)
+    return StageRecord(number, stage, asdict(chosen), seconds, figures, _output(settings, stage))
+
+
+def _is_recorded(records: list[StageRecord], position: int, number: int, stage: str, settings: dict[str, Any]) -> bool:
     if position >= len(records):
         return False
     record = records[position]
     return (record.round, record.stage, record.settings) == (number, stage, settings)
+
+
+def _valid_records(settings: PipelineSettings) -> list[StageRecord]:
+    """The records of `run.json` up to the first whose output is no longer there.
+
+    Raises:
+        VmcError: the run has more rounds than are asked for, which cannot be undone.
+    """
+    records = _read_records(settings.run)
+    rounds = 1 + max((record.round for record in records), default=0)
+    if rounds > settings.rounds:
+        raise VmcError(
+            f"{settings.run} has {rounds} rounds already, and --rounds is {settings.rounds}.",
+            f"Give --rounds {rounds} or more, or another --run.",
+        )
+    last = {record.stage: position for position, record in enumerate(records)}
+    for position in sorted(last.values()):
+        if records[position].output != _output(settings, records[position].stage):
+            return records[:position]
+    return records
+
+
+def _output(settings: PipelineSettings, stage: str) -> str:
+    """What identifies a stage's present result; empty where there is none."""
+    try:
+        if stage == "rollouts":
+            return RolloutDataset(settings.data).fingerprint()
+        if stage == "test":
+            return sha256_of(settings.run / "test.json")
+        folder = settings.run / _FOLDERS[stage]
+        return str(read_sidecar(folder, "best", f"vmc {stage}")["files"]["weights"]["sha256"])
+    except (VmcError, OSError):
+        return ""
 
 
 def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
@@ -142,8 +189,9 @@ _RUNNERS: dict[str, Callable[[PipelineSettings, Any], tuple[float, Figures]]] = 
     "train-controller": _controller,
     "test": _test,
 }
+_FOLDERS = {"train-vae": "vae", "train-mdrnn": "mdrnn", "train-controller": "controller"}
 # These count their seconds over all rounds.
-_CUMULATIVE = {"train-vae", "train-mdrnn", "train-controller"}
+_CUMULATIVE = _FOLDERS.keys()
 
 
 def _read_records(run: Path) -> list[StageRecord]:

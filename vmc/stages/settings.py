@@ -100,7 +100,7 @@ class TrainControllerSettings:
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
         max_steps: a time limit in training; None leaves it to the environment.
-        stall_steps: in training, truncate after so many steps without a positive reward.
+        stall_steps: truncate training episodes (not held-out ones) after so many steps without a positive reward.
         temperature, horizon: of the dream.
         seed: of the candidates and of the episodes.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from vmc.stages.training import check_config
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import locked, write_json
 from vmc.storage.metrics import MetricsLog
+from vmc.storage.rollouts import RolloutDataset
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
@@ -77,23 +78,34 @@ def train_controller(
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     body, shape = load_body(run, settings.env)
-    inputs = {**body.source, "dream": settings.dream}
+    inputs: dict[str, Any] = {**body.source, "dream": settings.dream}
+    if settings.dream:
+        inputs["data"] = RolloutDataset(data).fingerprint()  # dreams start from recorded moments
     folder = controller_folder(run)
-    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as fitness:
-        evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
+    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as (training, held_out):
+        evolution = _Evolution(settings, folder, shape, inputs, training, held_out, tensorboard)
         return evolution.run()
 
 
 @contextmanager
 def _fitness(
     settings: TrainControllerSettings, data: Path, run: Path, device_name: str, num_workers: int
-) -> Iterator[Fitness]:
+) -> Iterator[tuple[Fitness, Fitness]]:
+    """The fitness of candidates, and that of the mean on held-out episodes, which are never cut off for a stall."""
     if settings.dream:
         dream = DreamSettings(settings.temperature, settings.horizon)
-        yield make_dream_fitness(settings.env, data, run, dream, device_name, held_out=False)
+        training, held_out = (
+            make_dream_fitness(settings.env, data, run, dream, device_name, settings.seed, held_out=held_out)
+            for held_out in (False, True)
+        )
+        yield training, held_out
     else:
         with closing(make_executor(partial(EpisodeWorker, run, settings.env), num_workers)) as executor:
-            yield RealFitness(executor, Limits(settings.max_steps, settings.stall_steps))
+            limits = Limits(settings.max_steps)
+            yield (
+                RealFitness(executor, replace(limits, stall_steps=settings.stall_steps)),
+                RealFitness(executor, limits),
+            )
 
 
 class _Evolution:
@@ -106,12 +118,14 @@ class _Evolution:
         shape: ControllerSettings,
         inputs: dict[str, Any],
         fitness: Fitness,
+        held_out_fitness: Fitness,
         tensorboard: bool,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._shape = shape
         self._fitness = fitness
+        self._held_out_fitness = held_out_fitness
         self._counters, self._search = _resume(settings, folder, shape, inputs)
         write_json(folder / "config.json", asdict(settings))
         self._log = MetricsLog(folder, self._counters.generation, tensorboard)
@@ -180,7 +194,7 @@ class _Evolution:
         settings, counters = self._settings, self._counters
         seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)]
         mean = self._search.mean
-        scores = self._fitness.evaluate(mean[None], seeds)
+        scores = self._held_out_fitness.evaluate(mean[None], seeds)
         self._count_steps(scores)
         held_out = float(scores.returns.mean())
         if counters.best_return is None or held_out > counters.best_return:
@@ -216,11 +230,12 @@ def _resume(
         return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
     counters = SearchCounters(**checkpoint.info["counters"])
+    if counters.inputs["dream"] == inputs["dream"]:
+        check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
     if counters.inputs != inputs:
         counters = _new_phase(counters, inputs)
         mean = _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
-    check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
     search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
     grown = settings.generations > counters.generation - counters.phase_start
     counters.finished = counters.finished and not grown

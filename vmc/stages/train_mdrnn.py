@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +17,7 @@ from vmc.envs import PREPROCESSING, get_task
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
 from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
 from vmc.models.mixture import negative_log_likelihood
-from vmc.seeding import stream, torch_stream
+from vmc.seeding import seeded_initialisation, stream, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.dynamics_report import report_dynamics
 from vmc.stages.encode import ensure_latents
@@ -41,22 +42,25 @@ class DynamicsTraining:
         self._training, self._held_out = latents.training(), latents.held_out()
         self._sequences = LatentSequences(latents, settings.sample_latents, device)
         self._termination_ratio = _termination_ratio(latents)
-        torch.manual_seed(settings.seed)  # PyTorch's initialisers know no other generator
         shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
-        self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
-        self.module.reward_scale.fill_(max(float(latents.rewards.std()), 1e-6))
+        with seeded_initialisation(settings.seed):
+            self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
+        self.module.reward_scale.fill_(max(float(_training_rewards(latents).std()), 1e-6))
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
 
     def num_units(self) -> int:
         return ceil(len(self._training) / self._settings.batch_size)
 
     def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
-        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
         for unit in range(first_unit, self.num_units()):
-            first = unit * self._settings.batch_size
-            episodes = order[first : first + self._settings.batch_size]
-            generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
-            yield self._train_batch(self._sequences.batch(episodes, generator))
+            yield self.train_batch(self.batch(epoch, unit))
+
+    def batch(self, epoch: int, unit: int) -> SequenceBatch:
+        """The epoch's `unit`-th batch of episodes, with z drawn for it."""
+        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
+        first = unit * self._settings.batch_size
+        generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
+        return self._sequences.batch(order[first : first + self._settings.batch_size], generator)
 
     def validate(self) -> dict[str, float]:
         """Loss and its parts over the held-out episodes, always with the same draws of z."""
@@ -72,7 +76,8 @@ class DynamicsTraining:
             steps += weight
         return {name: total / steps for name, total in sums.items()}
 
-    def _train_batch(self, batch: SequenceBatch) -> dict[str, float]:
+    def train_batch(self, batch: SequenceBatch) -> dict[str, float]:
+        """Steps of Adam, one a window; returns the windows' mean losses."""
         hidden = self.module.initial_hidden(len(batch.mask))
         sums: dict[str, float] = {}
         weights = 0.0
@@ -147,6 +152,11 @@ def train_mdrnn(
         counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
     return counters, report
+
+
+def _training_rewards(latents: Latents) -> npt.NDArray[np.float32]:
+    firsts = latents.first_steps()
+    return np.concatenate([latents.rewards[firsts[e] : firsts[e] + latents.lengths[e]] for e in latents.training()])
 
 
 def _termination_ratio(latents: Latents) -> float:

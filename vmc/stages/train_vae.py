@@ -16,7 +16,7 @@ from vmc.models.checkpoints import TRAIN_VAE, model_info, vae_folder
 from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, VAELoss, VAESettings, to_frames, to_input, vae_loss
 from vmc.report.grid import save_grid
-from vmc.seeding import torch_stream
+from vmc.seeding import seeded_initialisation, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.settings import TrainVAESettings
 from vmc.stages.training import Counters, Plan, fit
@@ -52,8 +52,8 @@ class VAETraining:
         self._batches = batches
         self._held_out = held_out
         self._device = device
-        torch.manual_seed(settings.seed)  # PyTorch's initialisers know no other generator
-        vae = ConvVAE(VAESettings(get_task(settings.env).latent_size))
+        with seeded_initialisation(settings.seed):
+            vae = ConvVAE(VAESettings(get_task(settings.env).latent_size))
         self.module = vae.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(vae.parameters(), settings.learning_rate)
         self._forward = torch.compile(vae) if device.type == "cuda" else vae
@@ -67,11 +67,15 @@ class VAETraining:
     def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
         for unit, frames in enumerate(self._frames(epoch, first_unit), first_unit):
             noise = self._noise(len(frames), epoch, unit)
-            loss = self._loss(to_input(frames), noise)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            self.optimizer.step()
-            yield _figures(loss)
+            yield _figures(self.update(frames, noise))
+
+    def update(self, frames: Tensor, noise: Tensor) -> VAELoss:
+        """One step of Adam on uint8 frames (B, 64, 64, 3) with noise (B, Z), both on the device."""
+        loss = self._loss(to_input(frames), noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        self.optimizer.step()
+        return loss
 
     def validate(self) -> dict[str, float]:
         """Loss at the posterior's mean, over held-out frames."""
@@ -126,7 +130,7 @@ def train_vae(
         held_out_frames = sample_frames(dataset, held_out, _VALIDATION_FRAMES)
         trainable = VAETraining(settings, batches, held_out_frames, device)
         inputs = {"data": dataset.fingerprint()}
-        info = model_info(trainable.module.settings) | {"inputs": inputs}
+        info = model_info(trainable.module.settings) | {"env": settings.env, "inputs": inputs}
         plan = Plan("V", TRAIN_VAE, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         _save_reconstructions(run, held_out_frames)

@@ -109,9 +109,12 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     Raises:
         VmcError: settings that changed, a corrupt checkpoint, a loss that is not finite.
     """
+    if trainable.num_units() == 0:
+        raise VmcError(f"{plan.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size.")
     counters = _resume(trainable, folder, plan)
     write_json(folder / "config.json", plan.config)
-    log = MetricsLog(folder, counters.epoch, plan.tensorboard)
+    # A phase begins with a validation, which logs its epoch anew.
+    log = MetricsLog(folder, counters.epoch if counters.best else counters.epoch - 1, plan.tensorboard)
     if not counters.best:
         _validate(trainable, folder, plan, counters, log)
     with _deferred_interrupt() as interrupted:
@@ -119,9 +122,11 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
             _train_epoch(trainable, folder, plan, counters, interrupted)
             counters.epoch, counters.unit = counters.epoch + 1, 0
             _validate(trainable, folder, plan, counters, log)
-    if not counters.finished:
-        counters.finished = True
-        _save_latest(trainable, folder, plan, counters)
+        if not counters.finished:
+            counters.finished = True
+            _save_latest(trainable, folder, plan, counters)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
     return counters
 
 
@@ -209,11 +214,11 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     load_weights(trainable.module, checkpoint).requires_grad_(True)
     _load_optimizer(trainable.optimizer, checkpoint)
     counters = Counters(**checkpoint.info["counters"])
+    check_config(checkpoint, plan.config, plan.command, _EXTENT)
     if counters.inputs != plan.inputs:
         # Other data: the weights and the optimiser go on, all else begins again.
         start = counters.epoch + (counters.unit > 0)
         return Counters(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
-    check_config(checkpoint, plan.config, plan.command, _EXTENT)
     counters.finished = counters.finished and _finished(plan, counters)
     return counters
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin
 import numpy as np
 import numpy.typing as npt
 
@@ -33,8 +34,8 @@ from vmc.storage.files import replacing_hdf5
 
 SCHEMA = 1
 _MAX_OPEN_SHARDS = 16
-# One frame a chunk: a random frame costs one small decompression (measured in DECISIONS.md).
-_FRAME_STORAGE = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
+# Episodes are read whole, so frames are compressed in small groups (measured in DECISIONS.md).
+_FRAMES_PER_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
     """
     path = shard_path(directory, [episode.index for episode in episodes])
     frames = np.concatenate([episode.frames for episode in episodes])
+    chunk = (min(_FRAMES_PER_CHUNK, len(frames)), *frames.shape[1:])
     with replacing_hdf5(path) as file:
-        file.create_dataset("frames", data=frames, chunks=(1, *frames.shape[1:]), **_FRAME_STORAGE)
+        file.create_dataset("frames", data=frames, chunks=chunk, fletcher32=True, **hdf5plugin.Zstd(clevel=1))
         for name in ("actions", "rewards"):
             data = np.concatenate([getattr(episode, name) for episode in episodes])
             file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from driver import Driver
 from gymnasium.envs.box2d.car_racing import PLAYFIELD, CarRacing
 
+from vmc.bench.driver import Driver
 from vmc.envs.carracing.env import FastCarRacing
 
 Rng = np.random.Generator

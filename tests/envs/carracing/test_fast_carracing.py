@@ -11,11 +11,11 @@ import pickle
 import numpy as np
 import pygame
 import pytest
-from driver import Driver
 from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import InvalidAction
 from situations import SITUATIONS, Pair, drive, run
 
+from vmc.bench.driver import Driver
 from vmc.envs.carracing import FastCarRacing, matches_official, warm_up
 from vmc.envs.carracing.panel import score_text
 from vmc.envs.carracing.tables import AXIS_X, AXIS_Y

@@ -1,4 +1,4 @@
-"""A plain scripted driver for tests and benchmarks: follows the track's middle line."""
+"""A scripted driver for benchmarks and tests, never for data: it reads the simulator's state to follow the road."""
 
 from __future__ import annotations
 

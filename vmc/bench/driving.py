@@ -1,0 +1,162 @@
+"""What an episode costs: the environment, the policy loop, two workers, and collection to HDF5."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import closing, redirect_stderr
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.envs.box2d.car_racing import CarRacing
+
+from vmc.bench.contest import Entry, Result, compare
+from vmc.bench.driver import Driver
+from vmc.bench.models import CONTROLLER, arrays, make_models, make_run
+from vmc.config import make_settings
+from vmc.envs import CARRACING, action_squash, get_task, make_env
+from vmc.envs.carracing import FastCarRacing
+from vmc.envs.preprocess import PreprocessedFrames
+from vmc.episode import Limits, Recording, run_episode
+from vmc.evolution.real import EpisodeJob, EpisodeWorker
+from vmc.executors import make_executor
+from vmc.models.agent import Agent, Memory
+from vmc.models.controller import LinearController
+from vmc.models.vae import to_input
+from vmc.models.vision import Vision
+from vmc.policies import BrownianPolicy
+from vmc.seeding import stream
+from vmc.stages.collect import collect
+from vmc.stages.settings import CollectSettings
+
+Actions = list[npt.NDArray[np.float32]]
+OFFICIAL = "official"
+
+
+class NotDrawing(CarRacing):
+    """The official environment without a picture: the floor of what faster drawing can reach."""
+
+    def _render(self, mode: str) -> Any:
+        return None
+
+
+def bench_environment(rounds: int, steps: int) -> list[Result]:
+    """Steps/s on the road, reset included: official, fast, without drawing."""
+    actions = _drive(steps)
+    envs: dict[str, gym.Env[Any, Any]] = {OFFICIAL: CarRacing(), "fast": FastCarRacing(), "no drawing": NotDrawing()}
+    entries = [Entry(name, partial(_replay, env, actions)) for name, env in envs.items()]
+    return compare("environment, on the road", "steps", entries, rounds)
+
+
+def bench_policy_loop(rounds: int, steps: int) -> list[Result]:
+    """Steps/s of environment, encoder, M and C on one thread; the driver's actions keep the car on the road."""
+    actions = _drive(steps)
+    crop = get_task(CARRACING).crop_rows
+    official, fast = PreprocessedFrames(CarRacing(), crop), PreprocessedFrames(FastCarRacing(), crop)
+    entries = [
+        Entry("official + eager PyTorch", partial(_replay, official, actions, _torch_policy())),
+        Entry("fast + eager PyTorch", partial(_replay, fast, actions, _torch_policy())),
+        Entry("fast + NumPy (vmc)", partial(_replay, fast, actions, _numpy_policy())),
+    ]
+    return compare("policy loop, one thread", "steps", entries, rounds)
+
+
+def bench_workers(rounds: int, steps: int) -> list[Result]:
+    """Steps/s of whole episodes on one worker process and on two."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_run(Path(folder))
+        make_worker = partial(EpisodeWorker, Path(folder), CARRACING)
+        with closing(make_executor(make_worker, 1)) as one, closing(make_executor(make_worker, 2)) as two:
+            entries = [
+                Entry("one worker", partial(_episodes, one, steps)),
+                Entry("two workers", partial(_episodes, two, steps)),
+            ]
+            return compare("workers", "steps", entries, rounds)
+
+
+def bench_collection(rounds: int, steps: int) -> list[Result]:
+    """Frames/s from the environment to the disk, one process, resize and compression included."""
+    entries = [
+        Entry("official + np.savez_compressed", partial(_collect_official, steps)),
+        Entry("vmc rollouts", partial(_collect, steps)),
+    ]
+    return compare("collection, one process", "steps", entries, rounds)
+
+
+def _drive(steps: int) -> Actions:
+    """The actions of a drive on the road, which does not end within `steps`."""
+    env, driver = NotDrawing(lap_complete_percent=2.0), Driver()
+    env.reset(seed=0)
+    actions = []
+    for _ in range(steps):
+        actions.append(driver(env))
+        env.step(actions[-1])
+    return actions
+
+
+def _replay(env: gym.Env[Any, Any], actions: Actions, policy: Callable[[Any], Any] | None = None) -> int:
+    frame, _ = env.reset(seed=0)
+    for action in actions:
+        if policy is not None:
+            policy(frame)
+        frame, *_ = env.step(action)
+    return len(actions)
+
+
+def _numpy_policy() -> Callable[[Any], Any]:
+    vae, dynamics = make_models()
+    squash = action_squash(CARRACING, CarRacing())
+    agent = Agent(Vision(arrays(vae)), Memory(arrays(dynamics)), squash, sample_latents=True)
+    agent.use(LinearController(CONTROLLER, np.zeros(CONTROLLER.num_parameters)))
+    agent.reset(np.random.default_rng(0))
+    return agent.act
+
+
+def _torch_policy() -> Callable[[Any], Any]:
+    """The agent as one would first write it: V's encoder, an LSTM and a linear layer in eager PyTorch."""
+    vae, dynamics = make_models()
+    controller = torch.nn.Linear(CONTROLLER.latent_size + CONTROLLER.hidden_size, CONTROLLER.action_size)
+    state = [dynamics.initial_hidden(1)]
+
+    @torch.no_grad()
+    def act(frame: npt.NDArray[np.uint8]) -> Any:
+        mean, log_variance = vae.encode(to_input(torch.from_numpy(frame)[None]))
+        latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        action = controller(torch.cat([latent, state[0].h], dim=1)).tanh()
+        _, state[0] = dynamics(latent[:, None], action[:, None], state[0])
+        return action.numpy()
+
+    return act
+
+
+def _episodes(executor: Any, steps: int) -> int:
+    parameters = np.zeros(CONTROLLER.num_parameters)
+    jobs = [EpisodeJob(parameters, seed, Limits(max_steps=steps)) for seed in range(4)]
+    return sum(outcome.episode_length for _, outcome in executor.map(jobs))
+
+
+def _collect(steps: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = make_settings(CollectSettings, CARRACING, {"episodes": 2, "max_steps": steps // 2})
+        with redirect_stderr(StringIO()):  # no progress in the table
+            return collect(settings, Path(folder), None, num_workers=0).added_steps
+
+
+def _collect_official(steps: int) -> int:
+    env = PreprocessedFrames(CarRacing(), get_task(CARRACING).crop_rows)
+    policy = BrownianPolicy(action_squash(CARRACING, make_env(CARRACING)))
+    with tempfile.TemporaryDirectory() as folder:
+        for episode in range(2):
+            recording = Recording()
+            run_episode(env, policy, episode, stream(0, "bench", episode), Limits(steps // 2), recording)
+            frames, actions = np.stack(recording.frames), np.stack(recording.actions)
+            rewards = np.array(recording.rewards)
+            path = Path(folder) / f"{episode}.npz"
+            np.savez_compressed(path, frames=frames, actions=actions, rewards=rewards)
+    return steps // 2 * 2

@@ -1,0 +1,39 @@
+"""Untrained models at the paper's size: their speed is that of trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vmc.envs import CARRACING, get_task
+from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
+from vmc.models.controller import ControllerSettings
+from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.vae import ConvVAE
+from vmc.storage.checkpoint import save_checkpoint
+
+ACTION_SIZE = 3
+CONTROLLER = ControllerSettings(get_task(CARRACING).latent_size, get_task(CARRACING).hidden_size, ACTION_SIZE)
+
+
+def make_models() -> tuple[ConvVAE, MDNRNN]:
+    """V and M for CarRacing, untrained."""
+    torch.manual_seed(0)
+    vae = ConvVAE().eval().requires_grad_(False)
+    dynamics = MDNRNN(DynamicsSettings(CONTROLLER.latent_size, ACTION_SIZE)).eval().requires_grad_(False)
+    return vae, dynamics
+
+
+def make_run(run: Path) -> None:
+    """A run folder that holds them, for workers to load."""
+    vae, dynamics = make_models()
+    vae_hash = save_checkpoint(vae_folder(run), "best", model_info(vae.settings) | {"env": CARRACING}, arrays(vae))
+    info = model_info(dynamics.settings) | {"vae": vae_hash, "sample_latents": True}
+    save_checkpoint(dynamics_folder(run), "best", info, arrays(dynamics))
+
+
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """A module's weights as NumPy arrays."""
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}

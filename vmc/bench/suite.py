@@ -1,0 +1,73 @@
+"""All benches, and the file of their figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from vmc.bench.contest import Result
+from vmc.bench.driving import bench_collection, bench_environment, bench_policy_loop, bench_workers
+from vmc.bench.learning import bench_dream, bench_mdrnn, bench_vae, gemm_rate
+from vmc.envs import CARRACING, check_env
+from vmc.executors import available_cores
+from vmc.stages.device import choose_device
+from vmc.storage.checkpoint import versions
+from vmc.storage.files import write_json
+
+_DRIVING: dict[str, Callable[[int, int], list[Result]]] = {
+    "environment": bench_environment,
+    "policy": bench_policy_loop,
+    "workers": bench_workers,
+    "collection": bench_collection,
+}
+_LEARNING: dict[str, Callable[[int, torch.device], list[Result]]] = {
+    "vae": bench_vae,
+    "mdrnn": bench_mdrnn,
+    "dream": bench_dream,
+}
+
+
+def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str, path: Path | None) -> list[Result]:
+    """Runs the named benches; driving on one thread, learning on all.
+
+    Args:
+        path: where to write the figures with the machine and the versions, as JSON; None writes nothing.
+    """
+    check_env(CARRACING)  # compiles
+    results: list[Result] = []
+    device = choose_device(device_name)
+    threads = torch.get_num_threads()
+    for name in names:
+        if name in _DRIVING:
+            with threadpool_limits(1):
+                results += _DRIVING[name](rounds, steps)
+        else:
+            torch.set_num_threads(threads)
+            results += _LEARNING[name](rounds, device)
+    if path is not None:
+        machine = {
+            "processor": _processor(),
+            "cores": available_cores(),
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "threads": threads,
+            "gemm_gflops": gemm_rate(device) / 1e9,
+            "load": os.getloadavg()[0],
+        }
+        rows = [asdict(result) for result in results]
+        write_json(path, {"machine": machine, "versions": versions(), "rounds": rounds, "results": rows})
+    return results
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
