@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from conftest import TOY, TOY_VALUES, ToyRun
 
 from vmc.cli import main
-from vmc.storage.checkpoint import load_checkpoint
+from vmc.storage.checkpoint import load_checkpoint, read_sidecar
 from vmc.storage.rollouts import RolloutDataset
 
 
@@ -117,6 +117,20 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
     _assert_told(_run("report", "--run", str(tmp_path)), "no metrics")
 
 
+def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None:
+    assert _run(*_command("rollouts", tmp_path, episodes=4, max_steps=10, workers=0)).exit_code == 0
+    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now it is None")
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    _assert_told(_run(*_command("train-vae", tmp_path, learning_rate="inf")), "learning-rate is inf; it must be finite")
+    _assert_told(_run(*_command("train-controller", tmp_path, target_return="nan")), "must be finite")
+
+
+def test_a_run_of_another_environment_is_told(toy: ToyRun) -> None:
+    _assert_told(_run("test", "--run", str(toy.run)), "trained on vmc/Toy-v0, not on CarRacing-v3")
+
+
 def test_too_few_episodes(tmp_path: Path) -> None:
     assert _run(*_command("rollouts", tmp_path, episodes=3, workers=0)).exit_code == 0
     _assert_told(_run(*_command("train-vae", tmp_path)), "3 episodes are too few", "--episodes 4")
@@ -135,7 +149,8 @@ def test_an_interrupted_stage_must_be_finished_first(toy: ToyRun) -> None:
 
 
 def _epoch(toy: ToyRun) -> int:
-    return int(load_checkpoint(toy.run / "vae", "latest", "").info["counters"]["epoch"])
+    # The sidecar alone: its files may be replaced while they are read.
+    return int(read_sidecar(toy.run / "vae", "latest", "")["info"]["counters"]["epoch"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -259,7 +274,7 @@ def test_no_space_left_loses_nothing(toy: ToyRun) -> None:
 def test_inspect_says_what_is_there(toy: ToyRun) -> None:
     run = _run("inspect", str(toy.run))
     assert run.exit_code == 0, run.stderr
-    for text in ("V, ", "M, ", "C, 41 numbers", "latents of", "intact"):
+    for text in ("V, ", "M, ", "C, 41 numbers", "latents of", "intact", "belong together"):
         assert text in run.stdout
     data = _run("inspect", str(toy.data))
     assert "14 episodes of vmc/Toy-v0" in data.stdout

@@ -43,7 +43,7 @@ def test_the_dreams_score_depends_on_its_candidate_and_its_episode_alone(
     toy_session: ToyRun, temperature: float
 ) -> None:
     settings = DreamSettings(temperature, horizon=30)
-    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", held_out=False)
+    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", 0, held_out=False)
     together = fitness.evaluate(_candidates(4), SEEDS)
     alone = fitness.evaluate(_candidates(4)[2:3], SEEDS[1:2])
     np.testing.assert_allclose(together.returns[2, 1], alone.returns[0, 0], rtol=1e-4, atol=1e-4)
@@ -53,7 +53,7 @@ def test_the_dreams_score_depends_on_its_candidate_and_its_episode_alone(
 
 def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
     settings = DreamSettings(horizon=20)
-    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", held_out=False)
+    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", 0, held_out=False)
     dynamics = fitness._world.dynamics
     with torch.no_grad():
         dynamics.termination.weight.zero_()
@@ -68,7 +68,7 @@ def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
 def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
     """Two copies of one candidate get one score: starts and random numbers are common to a generation."""
     settings = DreamSettings(horizon=30)
-    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", held_out=False)
+    fitness = make_dream_fitness(TOY, toy_session.data, toy_session.run, settings, "cpu", 0, held_out=False)
     scores = fitness.evaluate(np.repeat(_candidates(1), 3, axis=0), SEEDS).returns
     np.testing.assert_array_equal(scores[0], scores[1])
     assert len(set(scores[0])) == len(SEEDS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import ToyRun, toy_settings
 
+from vmc.evolution.real import EpisodeWorker
 from vmc.seeding import env_seed
 from vmc.stages.evaluate import summary
 from vmc.stages.evaluate import test_controller as score_controller
@@ -31,6 +32,21 @@ def test_the_result_holds_every_episode(toy: ToyRun) -> None:
 def test_the_score_does_not_depend_on_the_workers(toy: ToyRun) -> None:
     results = [score_controller(toy_settings("test"), toy.data, toy.run, "cpu", n)["episodes"] for n in (0, 2)]
     assert results[0] == results[1]
+
+
+def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = score_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"]
+    journal = toy.run / "test-episodes.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:5]) + lines[5][:10])  # four episodes, and a line that a kill cut short
+    ran = []
+    run = EpisodeWorker.run
+    monkeypatch.setattr(EpisodeWorker, "run", lambda self, job: (ran.append(job), run(self, job))[1])
+    assert score_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"] == whole
+    assert len(ran) == 6
+    # Another limit, or another controller, has another journal.
+    score_controller(toy_settings("test", max_steps=5), toy.data, toy.run, "cpu", 0)
+    assert len(ran) == 16
 
 
 def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:

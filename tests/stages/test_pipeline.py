@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,24 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
     policies = [dataset.sources[episode.path].policy["name"] for episode in dataset.episodes]
     assert policies == ["brownian"] * 6 + ["controller"] * 4
     assert records[7].figures["generations"] == 6  # three more, from the first round's best
+
+
+def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path)
+    run_pipeline(settings)
+    ran = _spied(monkeypatch)
+    shutil.rmtree(tmp_path / "run" / "mdrnn")
+    run_pipeline(settings)
+    assert ran == ["train-mdrnn", "train-controller", "test"]
+    next((tmp_path / "data").glob("*.h5")).unlink()
+    run_pipeline(settings)
+    assert ran[3:] == ["rollouts", "train-vae", "train-mdrnn", "train-controller", "test"]
+    file = tmp_path / "run" / "run.json"
+    file.write_text(file.read_text().replace('"round": 0', '"round": 1'))
+    with pytest.raises(VmcError, match="has 2 rounds already"):
+        run_pipeline(settings)
 
 
 def test_a_damaged_run_file_is_told(tmp_path: Path) -> None:

@@ -91,6 +91,19 @@ def test_candidates_of_a_generation_meet_the_same_episodes_and_generations_diffe
     assert len({seed for seeds in seen for seed in seeds}) == 3 * 2
 
 
+def test_held_out_episodes_are_not_cut_off(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[bool, set[Any]] = {True: set(), False: set()}
+    evaluate = stage.RealFitness.evaluate
+
+    def spy(self: Any, candidates: Any, *rest: Any) -> Any:
+        limits[len(candidates) > 1].add((self._limits.max_steps, self._limits.stall_steps))
+        return evaluate(self, candidates, *rest)
+
+    monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
+    _train(toy, _without_controller(toy), generations=1, stall_steps=7, max_steps=30)
+    assert limits == {True: {(30, 7)}, False: {(30, None)}}
+
+
 def test_target_return_stops_the_search(toy: ToyRun) -> None:
     assert _train(toy, _without_controller(toy), target_return=-1000.0).generation == 0
 

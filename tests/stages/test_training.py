@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import TOY, ToyRun, toy_settings
 
 import vmc.stages.training
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
+from vmc.models.loading import load_dynamics, load_vae
 from vmc.stages.collect import collect
-from vmc.stages.train_mdrnn import train_mdrnn
+from vmc.stages.encode import ensure_latents
+from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import train_vae
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
+from vmc.storage.rollouts import RolloutDataset
 
 
 class _Killed(BaseException):
@@ -124,6 +128,24 @@ def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
         load_agent(toy.run, TOY)
 
 
+def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_session: ToyRun) -> None:
+    dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
+    latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))
+    training = DynamicsTraining(toy_settings("train-mdrnn"), latents, torch.device("cpu"))
+    training.module.load_state_dict(dynamics.state_dict())
+    training.module.reward_scale.mul_(3)
+    h = torch.randn(4, dynamics.settings.hidden_size)
+    before, scale = training.module.heads(h).reward, training.module.reward_scale.item()
+    training.begin_phase()
+    assert training.module.reward_scale.item() == pytest.approx(scale / 3)
+    torch.testing.assert_close(training.module.heads(h).reward, before)
+
+
+def test_too_few_frames_for_a_batch_are_told(toy_session: ToyRun, tmp_path: Path) -> None:
+    with pytest.raises(VmcError, match="do not fill one batch"):
+        train_vae(toy_settings("train-vae", batch_size=5000), toy_session.data, tmp_path, "cpu")
+
+
 def test_streamed_frames_train_as_well(toy_session: ToyRun, tmp_path: Path) -> None:
     settings = toy_settings("train-vae", epochs=2, memory_gib=0.002)
     counters = train_vae(settings, toy_session.data, tmp_path, "cpu")
@@ -133,8 +155,6 @@ def test_streamed_frames_train_as_well(toy_session: ToyRun, tmp_path: Path) -> N
 
 
 def test_cuda_where_there_is_none_is_told(toy: ToyRun) -> None:
-    import torch
-
     if torch.cuda.is_available():
         return
     with pytest.raises(VmcError, match="no CUDA device"):

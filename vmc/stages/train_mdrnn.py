@@ -45,7 +45,8 @@ class DynamicsTraining:
         shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
         with seeded_initialisation(settings.seed):
             self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
-        self.module.reward_scale.fill_(max(float(_training_rewards(latents).std()), 1e-6))
+        self._reward_std = max(float(_training_rewards(latents).std()), 1e-6)
+        self.module.reward_scale.fill_(self._reward_std)
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
 
     def num_units(self) -> int:
@@ -61,6 +62,17 @@ class DynamicsTraining:
         first = unit * self._settings.batch_size
         generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
         return self._sequences.batch(order[first : first + self._settings.batch_size], generator)
+
+    @torch.no_grad()
+    def begin_phase(self) -> None:
+        """Measures rewards in the new data's standard deviation; the head is rescaled, so it predicts what it did.
+
+        Drivers earn other rewards than random policies: in the old units their errors would swamp the mixture's loss.
+        """
+        ratio = self.module.reward_scale / self._reward_std
+        self.module.reward.weight.mul_(ratio)
+        self.module.reward.bias.mul_(ratio)
+        self.module.reward_scale.fill_(self._reward_std)
 
     def validate(self) -> dict[str, float]:
         """Loss and its parts over the held-out episodes, always with the same draws of z."""

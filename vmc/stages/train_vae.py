@@ -77,6 +77,9 @@ class VAETraining:
         self.optimizer.step()
         return loss
 
+    def begin_phase(self) -> None:
+        """Nothing in V depends on the data but its weights."""
+
     def validate(self) -> dict[str, float]:
         """Loss at the posterior's mean, over held-out frames."""
         sums = {"loss": 0.0, "reconstruction": 0.0, "kl": 0.0}

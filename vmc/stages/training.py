@@ -52,6 +52,10 @@ class Trainable(Protocol):
         """Trains the epoch's units from `first_unit` on; yields each one's figures, `loss` among them."""
         ...
 
+    def begin_phase(self) -> None:
+        """Called when a loaded model is about to train on other data than before."""
+        ...
+
     def validate(self) -> dict[str, float]:
         """Figures on the held-out episodes; `loss` decides which weights are the best."""
         ...
@@ -217,6 +221,7 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     check_config(checkpoint, plan.config, plan.command, _EXTENT)
     if counters.inputs != plan.inputs:
         # Other data: the weights and the optimiser go on, all else begins again.
+        trainable.begin_phase()
         start = counters.epoch + (counters.unit > 0)
         return Counters(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
     counters.finished = counters.finished and _finished(plan, counters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -97,11 +98,15 @@ class FramesStreamed:
                 left = frames[order[full:]]
 
     def _groups(self, rng: np.random.Generator) -> list[list[StoredEpisode]]:
+        """Random groups of about one size: a last group of one episode would give batches of one drive."""
+        total = frame_bytes(self._episodes)
+        # One group more than the bytes ask for, since whole episodes seldom fill a group.
+        target = total / (ceil(total / self._group_bytes) + 1)
         groups: list[list[StoredEpisode]] = [[]]
         size = 0
         for position in rng.permutation(len(self._episodes)):
             episode = self._episodes[position]
-            if groups[-1] and size + frame_bytes([episode]) > self._group_bytes:
+            if groups[-1] and (size >= target or size + frame_bytes([episode]) > self._group_bytes):
                 groups.append([])
                 size = 0
             groups[-1].append(episode)
