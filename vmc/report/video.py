@@ -49,6 +49,6 @@ def _write_mp4(path: Path, frames: npt.NDArray[np.uint8]) -> None:
 
 
 def _write_gif(path: Path, frames: npt.NDArray[np.uint8]) -> None:
-    images = [Image.fromarray(frame).quantize(64) for frame in frames[::_GIF_KEEP]]
+    images = [Image.fromarray(frame).quantize(64, Image.Quantize.MAXCOVERAGE) for frame in frames[::_GIF_KEEP]]
     milliseconds = 1000 * _GIF_KEEP // _FRAMES_PER_SECOND
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
