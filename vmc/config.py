@@ -36,7 +36,7 @@ def option(
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
 # `later-rounds` holds what differs from the second round of `vmc run --rounds` on.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Does everything work? Under 3 minutes on 2 cores.
+    # Does everything work? Half a minute on 2 cores.
     "smoke": {
         "rollouts": {"episodes": 8, "max_steps": 150},
         "train-vae": {"epochs": 8},
@@ -53,7 +53,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 4, "max_steps": 300},
         "later-rounds": {"episodes": 4},
     },
-    # About an hour on 2 cores and no GPU, to a car that drives.
+    # A car that drives, on 2 cores and no GPU: half an hour a round.
     "laptop": {
         "rollouts": {"episodes": 40},
         "train-vae": {"epochs": 5},
