@@ -17,6 +17,8 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 _QUIET_SECONDS = 30.0
+# Not worth a line elsewhere than on a terminal: M has dozens of epochs of a second.
+_BRIEF_SECONDS = 5.0
 
 
 class Progress:
@@ -57,7 +59,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif error is None:
+        elif error is None and time.monotonic() - self._started > _BRIEF_SECONDS:
             self._print_line()
 
     def _rate(self) -> str:
