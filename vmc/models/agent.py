@@ -99,14 +99,14 @@ class Agent:
         return action
 
 
-def load_body(run: Path, env: str, noise: float = 0.0) -> tuple[Agent, ControllerSettings]:
+def load_body(run: Path, env: str) -> tuple[Agent, ControllerSettings]:
     """An agent without a controller, from a run's V and M, and the shape that its C has.
 
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
     vae = vae_checkpoint(run, env)
-    return _body(vae, dynamics_checkpoint(run, vae), env, noise)
+    return _body(vae, dynamics_checkpoint(run, vae), env, noise=0.0)
 
 
 def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
