@@ -16,6 +16,7 @@ from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import train_vae
+from vmc.stages.training import WAITING, Clocked
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
 from vmc.storage.rollouts import RolloutDataset
@@ -23,6 +24,11 @@ from vmc.storage.rollouts import RolloutDataset
 
 class _Killed(BaseException):
     """Stands for kill -9: nothing in the program may catch it."""
+
+
+def _untimed_metrics(folder: Path) -> list[dict[str, Any]]:
+    timed = {"seconds", f"train_{WAITING}"}
+    return [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(folder)]
 
 
 def _kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -76,8 +82,18 @@ def test_a_killed_training_ends_where_the_whole_one_did(
     for name in ("best", "latest"):
         expected, found = _weights(whole, stage, name), _weights(tmp_path, stage, name)
         assert all(np.array_equal(expected[key], found[key]) for key in expected)
-    steps = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / stage)]
-    assert steps == [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(whole / stage)]
+    assert _untimed_metrics(tmp_path / stage) == _untimed_metrics(whole / stage)
+
+
+def test_the_time_spent_waiting_for_data_is_told(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 1.0, 4.0])
+    monkeypatch.setattr(vmc.stages.training.time, "perf_counter", lambda: next(clock))
+    batches = Clocked(iter("ab"))
+    assert next(batches) == "a"  # came after a second
+    assert batches.waiting_share() == pytest.approx(0.25)  # and three went into training on it
+    monkeypatch.undo()
+    for stage in ("vae", "mdrnn"):
+        assert all(0 < line[f"train_{WAITING}"] < 1 for line in read_metrics(whole / stage)[1:])
 
 
 def test_more_epochs_go_on_and_equal_the_longer_training(whole: Path, toy_session: ToyRun, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import closing, redirect_stderr
+from contextlib import ExitStack, closing, redirect_stderr
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -22,10 +22,10 @@ from vmc.bench.models import CONTROLLER, arrays, make_models, make_run
 from vmc.config import make_settings
 from vmc.envs import CARRACING, action_squash, get_task, make_env
 from vmc.envs.carracing import FastCarRacing
-from vmc.envs.preprocess import PreprocessedFrames
-from vmc.episode import Limits, Recording, run_episode
+from vmc.envs.preprocess import PreprocessedFrames, resize
+from vmc.episode import Limits, Outcome, Recording, run_episode
 from vmc.evolution.real import EpisodeJob, EpisodeWorker
-from vmc.executors import make_executor
+from vmc.executors import Worker, make_executor
 from vmc.models.agent import Agent, Memory
 from vmc.models.controller import LinearController
 from vmc.models.vae import to_input
@@ -34,6 +34,21 @@ from vmc.policies import BrownianPolicy
 from vmc.seeding import stream
 from vmc.stages.collect import collect
 from vmc.stages.settings import CollectSettings
+
+
+class _Counting:
+    """A worker that counts for about as long as a real one drives: what a second core of this machine adds."""
+
+    def run(self, job: EpisodeJob) -> Outcome:
+        total = 0
+        steps = job.limits.max_steps or 0
+        for number in range(10_000 * steps):
+            total += number
+        return Outcome(job.env_seed, float(total), steps, terminated=False, truncated=True)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
 
 Actions = list[npt.NDArray[np.float32]]
 OFFICIAL = "official"
@@ -62,22 +77,52 @@ def bench_policy_loop(rounds: int, steps: int) -> list[Result]:
     entries = [
         Entry("official + eager PyTorch", partial(_replay, official, actions, _torch_policy())),
         Entry("fast + eager PyTorch", partial(_replay, fast, actions, _torch_policy())),
-        Entry("fast + NumPy (vmc)", partial(_replay, fast, actions, _numpy_policy())),
+        Entry("fast + ONNX Runtime (vmc)", partial(_replay, fast, actions, _agent().act)),
     ]
     return compare("policy loop, one thread", "steps", entries, rounds)
 
 
+def bench_step(rounds: int, steps: int) -> list[Result]:
+    """Where a step's time goes: the whole and its parts, each alone and on one thread, in calls/s."""
+    actions = _drive(steps)
+    env, crop = FastCarRacing(), get_task(CARRACING).crop_rows
+    picture, _ = env.reset(seed=0)
+    frame, _ = PreprocessedFrames(FastCarRacing(), crop).reset(seed=0)
+    vae, dynamics = make_models()
+    vision, memory, agent = Vision(arrays(vae)), Memory(arrays(dynamics)), _agent()
+    memory.reset()
+    latent, _ = vision.encode(frame)
+    controller, squash = _controller(), action_squash(CARRACING, env)
+    parts: dict[str, Callable[[], Any]] = {
+        "resize": lambda: resize(np.ascontiguousarray(picture[:crop])),
+        "V's encoder": lambda: vision.encode(frame),
+        "M's step": lambda: memory.step(latent, actions[0]),
+        "C and squash": lambda: squash(controller(latent, memory.h)),
+    }
+    entries = [
+        Entry("whole step", partial(_replay, PreprocessedFrames(env, crop), actions, agent.act)),
+        Entry("environment, no picture", partial(_replay, NotDrawing(), actions)),
+        Entry("environment", partial(_replay, env, actions)),
+        *(Entry(name, partial(_repeat, part, steps)) for name, part in parts.items()),
+    ]
+    return compare("a step and its parts", "calls", entries, rounds)
+
+
 def bench_workers(rounds: int, steps: int) -> list[Result]:
-    """Steps/s of whole episodes on one worker process and on two."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Steps/s of whole episodes on one worker process and on two, and what two of them gain without memory or I/O."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as executors:
         make_run(Path(folder))
-        make_worker = partial(EpisodeWorker, Path(folder), CARRACING)
-        with closing(make_executor(make_worker, 1)) as one, closing(make_executor(make_worker, 2)) as two:
+        workers: dict[str, Callable[[], Worker[EpisodeJob, Outcome]]]
+        workers = {"": partial(EpisodeWorker, Path(folder), CARRACING), ", counting": _Counting}
+        results = []
+        for name, make_worker in workers.items():
+            one, two = (executors.enter_context(closing(make_executor(make_worker, n))) for n in (1, 2))
             entries = [
-                Entry("one worker", partial(_episodes, one, steps)),
-                Entry("two workers", partial(_episodes, two, steps)),
+                Entry(f"one worker{name}", partial(_episodes, one, steps)),
+                Entry(f"two workers{name}", partial(_episodes, two, steps)),
             ]
-            return compare("workers", "steps", entries, rounds)
+            results += compare("workers", "steps", entries, rounds)
+        return results
 
 
 def bench_collection(rounds: int, steps: int) -> list[Result]:
@@ -109,13 +154,23 @@ def _replay(env: gym.Env[Any, Any], actions: Actions, policy: Callable[[Any], An
     return len(actions)
 
 
-def _numpy_policy() -> Callable[[Any], Any]:
+def _repeat(part: Callable[[], Any], times: int) -> int:
+    for _ in range(times):
+        part()
+    return times
+
+
+def _controller() -> LinearController:
+    return LinearController(CONTROLLER, np.zeros(CONTROLLER.num_parameters))
+
+
+def _agent() -> Agent:
     vae, dynamics = make_models()
     squash = action_squash(CARRACING, CarRacing())
     agent = Agent(Vision(arrays(vae)), Memory(arrays(dynamics)), squash, sample_latents=True)
-    agent.use(LinearController(CONTROLLER, np.zeros(CONTROLLER.num_parameters)))
+    agent.use(_controller())
     agent.reset(np.random.default_rng(0))
-    return agent.act
+    return agent
 
 
 def _torch_policy() -> Callable[[Any], Any]:
@@ -137,7 +192,7 @@ def _torch_policy() -> Callable[[Any], Any]:
 
 def _episodes(executor: Any, steps: int) -> int:
     parameters = np.zeros(CONTROLLER.num_parameters)
-    jobs = [EpisodeJob(parameters, seed, Limits(max_steps=steps)) for seed in range(4)]
+    jobs = [EpisodeJob(parameters, seed, Limits(max_steps=steps)) for seed in range(8)]
     return sum(outcome.episode_length for _, outcome in executor.map(jobs))
 
 

@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from vmc.bench.contest import Result
-from vmc.bench.driving import bench_collection, bench_environment, bench_policy_loop, bench_workers
+from vmc.bench.driving import bench_collection, bench_environment, bench_policy_loop, bench_step, bench_workers
 from vmc.bench.learning import bench_dream, bench_mdrnn, bench_vae, gemm_rate
 from vmc.envs import CARRACING, check_env
 from vmc.executors import available_cores
@@ -23,6 +23,7 @@ from vmc.storage.files import write_json
 _DRIVING: dict[str, Callable[[int, int], list[Result]]] = {
     "environment": bench_environment,
     "policy": bench_policy_loop,
+    "step": bench_step,
     "workers": bench_workers,
     "collection": bench_collection,
 }

@@ -1,8 +1,7 @@
-"""V's encoder for one frame on one CPU thread, in NumPy.
+"""V's encoder for one frame on one CPU thread.
 
-At batch 1 a framework's overhead rivals the arithmetic. A convolution is a matrix product over gathered patches; in
-channels-last order a row of a patch is contiguous, so gathering is a few long copies and BLAS does the rest. Half of
-eager PyTorch's time (measured in DECISIONS.md), and worker processes need not import torch.
+At batch 1 a framework's overhead rivals the arithmetic, and worker processes should not import torch. ONNX Runtime
+runs the four convolutions in a sixth of eager PyTorch's time (measured in DECISIONS.md).
 """
 
 from __future__ import annotations
@@ -12,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
+import onnxruntime
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 Array = npt.NDArray[np.float32]
-_KERNEL, _STRIDE, _NUM_CONVS, _FRAME_SIDE = 4, 2, 4, 64
+_NUM_CONVS, _STRIDE, _FRAME_SIDE = 4, 2, 64
+# Old enough for every ONNX Runtime that we allow; its operators here have not changed since.
+_OPSET, _IR_VERSION = 13, 8
 
 
 class Vision:
@@ -26,49 +28,39 @@ class Vision:
     """
 
     def __init__(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._image = np.empty((_FRAME_SIDE, _FRAME_SIDE, 3), np.float32)
-        self._convs = []
-        side = _FRAME_SIDE
-        for number in range(_NUM_CONVS):
-            conv = _Conv(weights[f"encoder.{number}.weight"], weights[f"encoder.{number}.bias"], side)
-            self._convs.append(conv)
-            side = conv.output_side
-        # The first layer takes bytes: their division by 255 is in its weights.
-        self._convs[0].weights /= np.float32(255)
-        heads = np.concatenate([weights["mean.weight"], weights["log_variance.weight"]])
-        # PyTorch flattens (channel, row, column), we hold (row, column, channel).
-        heads = heads.reshape(len(heads), -1, side, side).transpose(2, 3, 1, 0)
-        self._heads = np.ascontiguousarray(heads.reshape(-1, heads.shape[-1]), np.float32)
-        self._heads_bias = np.concatenate([weights["mean.bias"], weights["log_variance.bias"]])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        graph = _encoder(weights).SerializeToString()
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._latent_size = len(weights["mean.bias"])
 
     def encode(self, frame: npt.NDArray[np.uint8]) -> tuple[Array, Array]:
         """uint8 (64, 64, 3) to the posterior's mean and log-variance, each (Z,)."""
-        self._image[...] = frame
-        features: Array = self._image
-        for conv in self._convs:
-            features = conv(features)
-        outputs = features.reshape(-1) @ self._heads + self._heads_bias
-        return outputs[: self._latent_size], outputs[self._latent_size :]
+        (outputs,) = self._session.run(None, {"frame": frame})
+        return outputs[0, : self._latent_size], outputs[0, self._latent_size :]
 
 
-class _Conv:
-    """A 4x4 convolution of stride 2 and a ReLU on (side, side, I), with buffers of its own."""
-
-    def __init__(self, weights: Array, bias: Array, side: int) -> None:
-        outputs, inputs = weights.shape[:2]
-        self.output_side = (side - _KERNEL) // _STRIDE + 1
-        self.weights = np.ascontiguousarray(weights.transpose(2, 3, 1, 0).reshape(-1, outputs))
-        self._bias = bias
-        self._patches = np.empty((self.output_side, self.output_side, _KERNEL, _KERNEL * inputs), np.float32)
-        self._outputs = np.empty((self.output_side**2, outputs), np.float32)
-
-    def __call__(self, image: Array) -> Array:
-        row, column, _ = image.strides
-        # Each row of a patch, 4 pixels of I channels, is contiguous in the image.
-        strides = (_STRIDE * row, _STRIDE * column, row, image.itemsize)
-        np.copyto(self._patches, as_strided(image, self._patches.shape, strides))
-        np.dot(self._patches.reshape(len(self._outputs), -1), self.weights, out=self._outputs)
-        self._outputs += self._bias
-        np.maximum(self._outputs, 0, out=self._outputs)
-        return self._outputs.reshape(self.output_side, self.output_side, -1)
+def _encoder(weights: Mapping[str, npt.NDArray[Any]]) -> ModelProto:
+    """The graph from a uint8 frame to mean and log-variance, side by side, (1, 2 * Z)."""
+    arrays = {name: np.asarray(array, np.float32) for name, array in weights.items() if name.startswith("encoder.")}
+    # The first layer takes bytes: their division by 255 is in its weights.
+    arrays["encoder.0.weight"] = arrays["encoder.0.weight"] / np.float32(255)
+    for kind in ("weight", "bias"):
+        arrays[f"heads.{kind}"] = np.concatenate([weights[f"mean.{kind}"], weights[f"log_variance.{kind}"]])
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[2, 0, 1]),
+        helper.make_node("Unsqueeze", ["planes", "batch_axis"], ["features.0"]),
+    ]
+    for n in range(_NUM_CONVS):
+        inputs = [f"features.{n}", f"encoder.{n}.weight", f"encoder.{n}.bias"]
+        nodes.append(helper.make_node("Conv", inputs, [f"sums.{n}"], strides=[_STRIDE, _STRIDE]))
+        nodes.append(helper.make_node("Relu", [f"sums.{n}"], [f"features.{n + 1}"]))
+    nodes.append(helper.make_node("Flatten", [f"features.{_NUM_CONVS}"], ["flat"]))
+    nodes.append(helper.make_node("Gemm", ["flat", "heads.weight", "heads.bias"], ["posterior"], transB=1))
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    constants.append(numpy_helper.from_array(np.array([0], np.int64), "batch_axis"))
+    frame = helper.make_tensor_value_info("frame", TensorProto.UINT8, [_FRAME_SIDE, _FRAME_SIDE, 3])
+    posterior = helper.make_tensor_value_info("posterior", TensorProto.FLOAT, [1, len(arrays["heads.bias"])])
+    graph = helper.make_graph(nodes, "encoder", [frame], [posterior], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)

@@ -52,9 +52,9 @@ class DynamicsTraining:
     def num_units(self) -> int:
         return ceil(len(self._training) / self._settings.batch_size)
 
-    def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
+    def batches(self, epoch: int, first_unit: int) -> Iterator[SequenceBatch]:
         for unit in range(first_unit, self.num_units()):
-            yield self.train_batch(self.batch(epoch, unit))
+            yield self.batch(epoch, unit)
 
     def batch(self, epoch: int, unit: int) -> SequenceBatch:
         """The epoch's `unit`-th batch of episodes, with z drawn for it."""

@@ -64,18 +64,18 @@ class VAETraining:
     def num_units(self) -> int:
         return self._batches.num_batches()
 
-    def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
+    def batches(self, epoch: int, first_unit: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Frames (B, 64, 64, 3), uint8, and noise (B, Z), both on the device."""
         for unit, frames in enumerate(self._frames(epoch, first_unit), first_unit):
-            noise = self._noise(len(frames), epoch, unit)
-            yield _figures(self.update(frames, noise))
+            yield frames, self._noise(len(frames), epoch, unit)
 
-    def update(self, frames: Tensor, noise: Tensor) -> VAELoss:
-        """One step of Adam on uint8 frames (B, 64, 64, 3) with noise (B, Z), both on the device."""
+    def train_batch(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
+        frames, noise = batch
         loss = self._loss(to_input(frames), noise)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimizer.step()
-        return loss
+        return _figures(loss)
 
     def begin_phase(self) -> None:
         """Nothing in V depends on the data but its weights."""

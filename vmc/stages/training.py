@@ -29,6 +29,7 @@ from vmc.storage.files import write_json
 from vmc.storage.metrics import MetricsLog
 
 _CHECKPOINT_SECONDS = 60.0
+WAITING = "waiting_share"
 # What may change when a stage is resumed: it only makes the training longer or shorter.
 _EXTENT = {"epochs", "patience"}
 
@@ -48,8 +49,12 @@ class Trainable(Protocol):
         """Units an epoch."""
         ...
 
-    def train(self, epoch: int, first_unit: int) -> Iterator[dict[str, float]]:
-        """Trains the epoch's units from `first_unit` on; yields each one's figures, `loss` among them."""
+    def batches(self, epoch: int, first_unit: int) -> Iterator[Any]:
+        """The epoch's batches from number `first_unit` on."""
+        ...
+
+    def train_batch(self, batch: Any) -> dict[str, float]:
+        """Trains one unit; returns its figures, `loss` among them."""
         ...
 
     def begin_phase(self) -> None:
@@ -139,6 +144,24 @@ def _finished(plan: Plan, counters: Counters) -> bool:
     return epochs_done >= plan.epochs or counters.epoch - counters.best_epoch >= plan.patience
 
 
+class Clocked(Iterator[Any]):
+    """Batches, and the time that was spent waiting for them."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+        self._began = self._came = time.perf_counter()
+
+    def __next__(self) -> Any:
+        self._began = time.perf_counter()
+        batch = next(self._batches)
+        self._came = time.perf_counter()
+        return batch
+
+    def waiting_share(self) -> float:
+        """Of the time since the last batch was asked for, the share until it came."""
+        return (self._came - self._began) / (time.perf_counter() - self._began)
+
+
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
     """Turns the first Ctrl-C into an event, so that no weight update is cut in half; the second one is at once."""
@@ -168,18 +191,21 @@ def _train_epoch(
     total = trainable.num_units()
     trainable.module.train()
     with Progress(title, total, trainable.unit, done=counters.unit) as progress:
-        for figures in trainable.train(counters.epoch, counters.unit):
+        batches = Clocked(trainable.batches(counters.epoch, counters.unit))
+        for batch in batches:
+            figures = trainable.train_batch(batch)
             if not np.isfinite(figures["loss"]):
                 raise VmcError(
                     f"{plan.name}: the loss is {figures['loss']} in epoch {counters.epoch + 1}.",
                     "The last checkpoint is sound. Lower --learning-rate in another --run.",
                 )
             counters.unit += 1
+            figures[WAITING] = batches.waiting_share()
             for name, value in figures.items():
                 counters.sums[name] = counters.sums.get(name, 0.0) + value
             now = time.monotonic()
             counters.seconds = before + now - started
-            progress.advance(1, loss=counters.sums["loss"] / counters.unit)
+            progress.advance(1, **{name: counters.sums[name] / counters.unit for name in ("loss", WAITING)})
             if interrupted.is_set() or (now - saved > _CHECKPOINT_SECONDS and counters.unit < total):
                 _save_latest(trainable, folder, plan, counters)
                 saved = now
