@@ -19,7 +19,7 @@ from vmc.dream.linear import PackedLinear
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import CARRACING, ActionSquash
-from vmc.evolution.dreamed import DreamFitness
+from vmc.evolution.dreamed import DreamJob, DreamWorker
 from vmc.models.controller import controller_outputs
 from vmc.stages.settings import TrainMDRNNSettings, TrainVAESettings
 from vmc.stages.train_mdrnn import DynamicsTraining
@@ -95,15 +95,15 @@ def bench_mdrnn(rounds: int, device: torch.device) -> list[Result]:
 
 def bench_dream(rounds: int, device: torch.device) -> list[Result]:
     """Dream steps/s: 64 candidates x 16 rollouts as a batch, against one dream at a time."""
-    horizon = 30
-    fitness = _dream(horizon, device)
+    horizon = 32
+    worker = _dream(horizon, device)
     candidates = np.zeros((_POPULATION, CONTROLLER.num_parameters))
     m = make_models()[1].settings
     operations = 2 * (4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size))
     operations += 2 * (m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2) + CONTROLLER.num_parameters)
 
     def batched() -> int:
-        return int(fitness.evaluate(candidates, range(_ROLLOUTS)).lengths.sum())
+        return int(worker.run(DreamJob(candidates, range(_ROLLOUTS), held_out=False)).lengths.sum())
 
     entries = [
         Entry("one at a time, eager PyTorch", partial(_dream_alone, 300, device), operations),
@@ -141,14 +141,14 @@ def _latents(episodes: int) -> Latents:
     return Latents(means, log_variances, actions, rewards, np.arange(episodes), lengths, ends)
 
 
-def _dream(horizon: int, device: torch.device) -> DreamFitness:
+def _dream(horizon: int, device: torch.device) -> DreamWorker:
     _, dynamics = make_models()
     with torch.no_grad():
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     dynamics.to(device)
     starts = DreamStarts(dynamics, _latents(2), np.array([0]), sample_latents=True, seed=0)
     squash = ActionSquash.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
-    return DreamFitness(DreamWorld(dynamics, DreamSettings(horizon=horizon)), starts, CONTROLLER, squash)
+    return DreamWorker(DreamWorld(dynamics, DreamSettings(horizon=horizon)), starts, starts, CONTROLLER, squash)
 
 
 @torch.no_grad()

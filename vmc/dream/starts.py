@@ -37,42 +37,55 @@ class DreamStarts:
     ) -> None:
         self._sample = sample_latents
         generator = torch_stream(seed, "dream/starts")
-        parts = [self._moments(dynamics, latents, int(episode), generator) for episode in episodes]
-        self._means, self._log_variances, h, c = (torch.cat(column) for column in zip(*parts, strict=True))
-        self._hidden = Hidden(h, c)
+        lengths = latents.lengths[episodes]
+        frames, steps = latents.first_frames()[episodes], latents.first_steps()[episodes]
+        # All episodes side by side, padded with zeros to the longest; nothing starts in a terminal frame.
+        means, log_variances = (_padded(values, frames, lengths) for values in (latents.means, latents.log_variances))
+        noise = torch.randn(means.shape, generator=generator)
+        drawn = sample_latent(means, log_variances, noise) if sample_latents else means
+        actions = _padded(latents.actions, steps, lengths)
+        hidden = _hidden_before(dynamics, drawn, actions)
+        moments = torch.arange(0, means.shape[1], _STRIDE)
+        kept = moments < torch.from_numpy(lengths)[:, None]
+        device = hidden.h.device
+        self._means, self._log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
+        kept = kept.to(device)
+        self._hidden = Hidden(hidden.h[kept], hidden.c[kept])
 
     def __len__(self) -> int:
         return len(self._means)
 
-    def draw(self, generators: list[torch.Generator]) -> tuple[Tensor, Hidden]:
-        """One start for each generator (on the CPU): latents (R, Z) and states (R, H)."""
-        chosen = torch.cat([torch.randint(len(self), (1,), generator=generator) for generator in generators])
+    def draw(self, generators: list[np.random.Generator]) -> tuple[Tensor, Hidden]:
+        """One start for each generator: latents (R, Z) and states (R, H)."""
+        chosen = torch.tensor([int(generator.integers(len(self))) for generator in generators])
         chosen = chosen.to(self._means.device)
         means = self._means[chosen]
         hidden = Hidden(self._hidden.h[chosen], self._hidden.c[chosen])
         if not self._sample:
             return means, hidden
-        noise = torch.stack([torch.randn(means.shape[1], generator=generator) for generator in generators])
-        return sample_latent(means, self._log_variances[chosen], noise.to(means.device)), hidden
+        noise = np.stack([generator.standard_normal(means.shape[1], np.float32) for generator in generators])
+        return sample_latent(means, self._log_variances[chosen], torch.from_numpy(noise).to(means.device)), hidden
 
-    @torch.no_grad()
-    def _moments(
-        self, dynamics: MDNRNN, latents: Latents, episode: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        length = int(latents.lengths[episode])
-        frame, step = int(latents.first_frames()[episode]), int(latents.first_steps()[episode])
-        hidden = dynamics.initial_hidden(1)
-        device = hidden.h.device
-        means = torch.from_numpy(latents.means[frame : frame + length])
-        log_variances = torch.from_numpy(latents.log_variances[frame : frame + length])
-        actions = torch.from_numpy(latents.actions[step : step + length]).to(device)
-        noise = torch.randn(means.shape, generator=generator)
-        drawn = sample_latent(means, log_variances, noise) if self._sample else means
-        drawn = drawn.to(device)
-        states = []
-        for first in range(0, length, _STRIDE):
-            states.append(hidden)
-            window = slice(first, first + _STRIDE)
-            _, hidden = dynamics(drawn[None, window], actions[None, window], hidden)
-        h, c = (torch.cat(column) for column in zip(*states, strict=True))
-        return means[::_STRIDE].to(device), log_variances[::_STRIDE].to(device), h, c
+
+def _padded(
+    values: npt.NDArray[np.float32], firsts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> Tensor:
+    """Episodes cut out of their concatenation, (E, longest, ...), zero where an episode is over."""
+    rows = np.zeros((len(firsts), int(lengths.max()), values.shape[1]), np.float32)
+    for row, first, length in zip(rows, firsts, lengths, strict=True):
+        row[:length] = values[first : first + length]
+    return torch.from_numpy(rows)
+
+
+@torch.no_grad()
+def _hidden_before(dynamics: MDNRNN, latents: Tensor, actions: Tensor) -> Hidden:
+    """M's state before every `_STRIDE`-th step of each episode, (E, T / _STRIDE, H)."""
+    hidden = dynamics.initial_hidden(len(latents))
+    latents, actions = latents.to(hidden.h.device), actions.to(hidden.h.device)
+    states = []
+    for first in range(0, latents.shape[1], _STRIDE):
+        states.append(hidden)
+        for t in range(first, min(first + _STRIDE, latents.shape[1])):
+            hidden = dynamics.step(latents[:, t], actions[:, t], hidden)
+    h, c = (torch.stack(column, dim=1) for column in zip(*states, strict=True))
+    return Hidden(h, c)

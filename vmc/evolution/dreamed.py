@@ -1,69 +1,170 @@
-"""Fitness in the dream: a generation as one batch of tensors."""
+"""Fitness in the dream: candidates and episodes as batches of tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vmc.dream.starts import DreamStarts
-from vmc.dream.world import DreamWorld
+from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import ActionSquash
 from vmc.evolution.fitness import Array, Scores
+from vmc.executors import Executor
 from vmc.models.controller import ControllerSettings, controller_outputs
 from vmc.models.dynamics import Hidden
-from vmc.seeding import torch_stream
+from vmc.seeding import stream
+
+# Steps between two looks at how many dreams are still going.
+_COMPACT_EVERY = 16
 
 
-class DreamFitness:
-    """Fitness in the dream: all candidates and episodes as one batch on one device.
+@dataclass(frozen=True)
+class DreamJob:
+    """Candidates (P, N) on R episodes, from moments of held-out episodes or of those that M was trained on."""
+
+    candidates: Array
+    seeds: Sequence[int]
+    held_out: bool
+
+
+class DreamWorker:
+    """Dreams a batch of candidates and episodes on one device.
 
     Args:
-        starts: recorded moments that dreams begin from.
+        training, held_out: recorded moments that dreams begin from.
         squash: the environment's own.
     """
 
     def __init__(
-        self, world: DreamWorld, starts: DreamStarts, controller: ControllerSettings, squash: ActionSquash
+        self,
+        world: DreamWorld,
+        training: DreamStarts,
+        held_out: DreamStarts,
+        controller: ControllerSettings,
+        squash: ActionSquash,
     ) -> None:
         self._world = world
-        self._starts = starts
+        self._starts = {False: training, True: held_out}
         self._controller = controller
         self._squash = squash
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     @torch.no_grad()
+    def run(self, job: DreamJob) -> Scores:
+        """Returns and lengths, each (P, R); every candidate meets the same starts and the same random numbers."""
+        latents, hidden = self._starts[job.held_out].draw([stream(seed, "dream/start") for seed in job.seeds])
+        dreams = _Dreams.begin(len(job.candidates), latents, hidden)
+        parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(latents.device)
+        shape = (self._world.settings.horizon, self._world.latent_size)
+        noise = _draw_noise([stream(seed, "dream/noise") for seed in job.seeds], *shape, latents.device)
+        returns = torch.zeros(dreams.alive.numel(), device=latents.device)
+        lengths = torch.zeros(dreams.alive.numel(), dtype=torch.int64, device=latents.device)
+        for t in range(self._world.settings.horizon):
+            if t % _COMPACT_EVERY == 0:
+                dreams = dreams.compacted()
+            if not dreams.alive.numel():
+                break
+            # Candidates' own weights: one product for each candidate's episodes.
+            grid = (*dreams.alive.shape, -1)
+            views = (dreams.latents.view(grid), dreams.hidden.h.view(grid))
+            outputs = controller_outputs(self._controller, parameters[dreams.candidates], *views).flatten(0, 1)
+            at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
+            step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
+            alive = dreams.alive.flatten()
+            returns.index_add_(0, dreams.rows(len(job.seeds)), torch.where(alive, step.rewards, 0))
+            lengths.index_add_(0, dreams.rows(len(job.seeds)), alive.long())
+            alive = (alive & ~step.terminated).view_as(dreams.alive)
+            dreams = dreams._replace(latents=step.latents, hidden=step.hidden, alive=alive)
+        shape = (len(job.candidates), len(job.seeds))
+        return Scores(returns.view(shape).double().cpu().numpy(), lengths.view(shape).cpu().numpy())
+
+
+class _Dreams(NamedTuple):
+    """The dreams that are still dreamed, a grid of P' candidates by R' episodes each.
+
+    Attributes:
+        candidates: (P',), which these are.
+        episodes: (P', R').
+        alive: bool (P', R'); the grid has room for as many as the candidate with the most living dreams has.
+        latents, hidden: their states, (P' * R', ...).
+    """
+
+    candidates: Tensor
+    episodes: Tensor
+    alive: Tensor
+    latents: Tensor
+    hidden: Hidden
+
+    @classmethod
+    def begin(cls, num_candidates: int, latents: Tensor, hidden: Hidden) -> _Dreams:
+        """Each candidate in each of R starts: latents (R, Z)."""
+        p, r, device = num_candidates, len(latents), latents.device
+        episodes = torch.arange(r, device=device).repeat(p, 1)
+        alive = torch.ones(p, r, dtype=torch.bool, device=device)
+        hidden = Hidden(hidden.h.repeat(p, 1), hidden.c.repeat(p, 1))
+        return cls(torch.arange(p, device=device), episodes, alive, latents.repeat(p, 1), hidden)
+
+    def rows(self, num_episodes: int) -> Tensor:
+        """Each dream's place in (P, R) results laid out flat."""
+        return (self.candidates[:, None] * num_episodes + self.episodes).flatten()
+
+    def compacted(self) -> _Dreams:
+        """Without candidates and columns that hold no living dream, where that leaves out a fifth or more."""
+        living = self.alive.sum(dim=1)
+        kept = living.nonzero()[:, 0]
+        width = int(living.max())
+        if len(kept) * width > 0.8 * self.alive.numel():
+            return self
+        columns = self.alive[kept].argsort(dim=1, descending=True, stable=True)[:, :width]
+        cells = (kept[:, None] * self.alive.shape[1] + columns).flatten()
+        return _Dreams(
+            self.candidates[kept],
+            self.episodes[kept].gather(1, columns),
+            self.alive[kept].gather(1, columns),
+            self.latents[cells],
+            Hidden(self.hidden.h[cells], self.hidden.c[cells]),
+        )
+
+
+class DreamFitness:
+    """Fitness in the dream, a block of candidates for each worker.
+
+    Args:
+        num_blocks: how many jobs to make of a generation.
+        held_out: start from held-out episodes.
+    """
+
+    def __init__(self, executor: Executor[DreamJob, Scores], num_blocks: int, held_out: bool) -> None:
+        self._executor = executor
+        self._num_blocks = num_blocks
+        self._held_out = held_out
+
     def evaluate(
         self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
     ) -> Scores:
-        generators = [torch_stream(seed, "dream") for seed in seeds]
-        latents, hidden = self._starts.draw(generators)
-        device, p, r = latents.device, len(candidates), len(seeds)
-        # The same start and the same random numbers for every candidate.
-        latents = latents.repeat(p, 1)
-        hidden = Hidden(hidden.h.repeat(p, 1), hidden.c.repeat(p, 1))
-        parameters = torch.from_numpy(candidates.astype(np.float32)).to(device)
-        returns = torch.zeros(p * r, dtype=torch.float64, device=device)
-        lengths = torch.zeros(p * r, dtype=torch.int64, device=device)
-        alive = torch.ones(p * r, dtype=torch.bool, device=device)
-        for _ in range(self._world.settings.horizon):
-            views = (latents.view(p, r, -1), hidden.h.view(p, r, -1))
-            outputs = controller_outputs(self._controller, parameters, *views).view(p * r, -1)
-            uniform, normal = (noise.to(device).repeat(p, 1) for noise in _noise(generators, latents.shape[1]))
-            step = self._world.step(latents, hidden, self._squash.torch(outputs), uniform, normal)
-            latents, hidden = step.latents, step.hidden
-            returns += torch.where(alive, step.rewards, 0)
-            lengths += alive
-            alive &= ~step.terminated
-            if not alive.any():
-                break
-        if on_episodes is not None:
-            on_episodes(p * r)
-        return Scores(returns.view(p, r).cpu().numpy(), lengths.view(p, r).cpu().numpy())
+        blocks = np.array_split(candidates, min(self._num_blocks, len(candidates)))
+        scores: list[Scores | None] = [None] * len(blocks)
+        for position, block_scores in self._executor.map([DreamJob(block, seeds, self._held_out) for block in blocks]):
+            scores[position] = block_scores
+            if on_episodes is not None:
+                on_episodes(block_scores.returns.size)
+        done = [block_scores for block_scores in scores if block_scores is not None]
+        return Scores(np.concatenate([s.returns for s in done]), np.concatenate([s.lengths for s in done]))
 
 
-def _noise(generators: list[torch.Generator], size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A step's random numbers, one stream an episode: U(0, 1) and N(0, 1), each (R, Z)."""
-    uniform = torch.stack([torch.rand(size, generator=generator) for generator in generators])
-    normal = torch.stack([torch.randn(size, generator=generator) for generator in generators])
-    return uniform, normal
+def _draw_noise(
+    generators: list[np.random.Generator], horizon: int, latent_size: int, device: torch.device
+) -> Noise:
+    """All random numbers of R episodes, one stream each: fields (T, R, ...)."""
+    fields = []
+    for generator in generators:
+        uniform = generator.random((horizon, latent_size + 1), np.float32)
+        fields.append((uniform[:, 1:], generator.standard_normal((horizon, latent_size), np.float32), uniform[:, 0]))
+    return Noise(*(torch.from_numpy(np.stack(column, axis=1)).to(device) for column in zip(*fields, strict=True)))

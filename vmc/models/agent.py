@@ -63,7 +63,8 @@ class Agent:
 
     Args:
         sample_latents: whether z is drawn from V's posterior, as M's training data were, or is its mean.
-        noise: standard deviation of correlated noise on C's outputs, for collecting.
+        noise: for collecting: correlated noise on C's outputs, whose standard deviation is drawn from
+            U(0, `noise`) for each episode, so that the data hold both good driving and recoveries.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Agent:
         self._memory = memory
         self._squash = squash
         self._sample_latents = sample_latents
-        self._noise_scale = noise
+        self._most_noise = noise
         self._noise = OrnsteinUhlenbeck(squash.size, _NOISE_CORRELATION_STEPS)
         self.source: dict[str, str] = {}
 
@@ -84,7 +85,9 @@ class Agent:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._memory.reset()
-        self._noise.reset(rng)
+        if self._most_noise:
+            self._noise_scale = rng.uniform(0, self._most_noise)
+            self._noise.reset(rng)
 
     def act(self, frame: Frame) -> Action:
         latent, log_variance = self._vision.encode(frame)
@@ -92,7 +95,7 @@ class Agent:
             noise = self._rng.standard_normal(len(latent), dtype=np.float32)
             latent = latent + np.exp(0.5 * log_variance) * noise
         outputs = self._controller(latent, self._memory.h)
-        if self._noise_scale:
+        if self._most_noise:
             outputs = outputs + self._noise_scale * self._noise.step().astype(np.float32)
         action = self._squash(outputs)
         self._memory.step(latent, action)

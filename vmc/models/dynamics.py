@@ -41,7 +41,7 @@ class Prediction(NamedTuple):
     Attributes:
         mixture: over the next latent, fields (..., Z, K).
         reward: expected reward, in the environment's units, (...).
-        termination_logit: of the (re-weighted) probability of termination, (...).
+        termination_logit: of the probability of termination, as re-weighted in training, (...).
     """
 
     mixture: Mixture
@@ -57,6 +57,7 @@ class MDNRNN(nn.Module):
     """
 
     reward_scale: Tensor
+    termination_weight: Tensor
 
     def __init__(self, settings: DynamicsSettings) -> None:
         super().__init__()
@@ -68,6 +69,8 @@ class MDNRNN(nn.Module):
         self.termination = nn.Linear(h, 1)
         # The reward head works in units of the training rewards' standard deviation; set once by the trainer.
         self.register_buffer("reward_scale", torch.ones(()))
+        # By how much the trainer weighed terminations, which are rare, above their frequency.
+        self.register_buffer("termination_weight", torch.ones(()))
 
     def initial_hidden(self, batch_size: int) -> Hidden:
         """The state before the first step of an episode: zeros, (B, H)."""

@@ -23,7 +23,12 @@ class Mixture(NamedTuple):
 
 def mixture_from_outputs(outputs: Tensor, latent_size: int) -> Mixture:
     """(..., 3 * Z * K) raw outputs to a mixture: log-softmax over K, log-stds clamped."""
-    logits, means, log_stds = outputs.unflatten(-1, (3, latent_size, -1)).unbind(dim=-3)
+    return mixture_from_fields(outputs.unflatten(-1, (3, latent_size, -1)))
+
+
+def mixture_from_fields(fields: Tensor) -> Mixture:
+    """The same from (..., 3, Z, K)."""
+    logits, means, log_stds = fields.unbind(dim=-3)
     return Mixture(logits.log_softmax(dim=-1), means, log_stds.clamp(MIN_LOG_STD, MAX_LOG_STD))
 
 

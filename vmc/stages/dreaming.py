@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import PREPROCESSING, action_squash, make_env
-from vmc.evolution.dreamed import DreamFitness
+from vmc.evolution.dreamed import DreamFitness, DreamWorker
+from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
 from vmc.models.loading import load_dynamics
 from vmc.stages.device import choose_device
@@ -15,25 +20,60 @@ from vmc.stages.encode import ensure_latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches
 
 
-def make_dream_fitness(
-    env: str, data: Path, run: Path, settings: DreamSettings, device_name: str, seed: int, held_out: bool
-) -> DreamFitness:
-    """The dream of a run's M, starting from its recorded training episodes, or from the held-out ones.
+@dataclass(frozen=True)
+class DreamSource:
+    """What a dream is made from: picklable, so that worker processes can make their own.
+
+    Attributes:
+        seed: of the draws of z along the recorded episodes.
+    """
+
+    env: str
+    data: Path
+    run: Path
+    seed: int
+
+
+@contextmanager
+def dream_fitness(
+    source: DreamSource, settings: DreamSettings, device_name: str, num_workers: int
+) -> Iterator[tuple[DreamFitness, DreamFitness]]:
+    """The dream's fitness from training episodes, and from held-out ones.
+
+    It runs on worker processes of one thread each; on a GPU, in this process.
 
     Raises:
         VmcError: V or M missing, corrupt or strangers to each other; no data.
     """
     device = choose_device(device_name)
-    dataset = RolloutDataset(data)
-    check_env_matches(dataset, env, PREPROCESSING)
-    latents, vae = ensure_latents(run, dataset, device)
-    dynamics, checkpoint = load_dynamics(run, vae)
+    dataset = RolloutDataset(source.data)
+    check_env_matches(dataset, source.env, PREPROCESSING)
+    ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
+    if device.type != "cpu":
+        num_workers = 0
+    make_worker = partial(make_dream_worker, source, settings, device_name)
+    with closing(make_executor(make_worker, num_workers)) as executor:
+        num_blocks = max(num_workers, 1)
+        yield DreamFitness(executor, num_blocks, held_out=False), DreamFitness(executor, num_blocks, held_out=True)
+
+
+def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:
+    """Loads V's latents and M, and finds the starts.
+
+    Raises:
+        VmcError: V or M missing, corrupt or strangers to each other; no data.
+    """
+    device = choose_device(device_name)
+    latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
+    dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
-    episodes = latents.held_out() if held_out else latents.training()
-    starts = DreamStarts(dynamics, latents, episodes, checkpoint.info["sample_latents"], seed)
-    made = make_env(env)
-    squash = action_squash(env, made)
+    training, held_out = (
+        DreamStarts(dynamics, latents, episodes, checkpoint.info["sample_latents"], source.seed)
+        for episodes in (latents.training(), latents.held_out())
+    )
+    made = make_env(source.env)
+    squash = action_squash(source.env, made)
     made.close()
     sizes = dynamics.settings
     shape = ControllerSettings(sizes.latent_size, sizes.hidden_size, sizes.action_size)
-    return DreamFitness(DreamWorld(dynamics, settings), starts, shape, squash)
+    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, shape, squash)

@@ -22,7 +22,7 @@ from vmc.executors import make_executor
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.progress import Progress
 from vmc.seeding import env_seed
-from vmc.stages.dreaming import make_dream_fitness
+from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.settings import TestSettings
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import explained_os_errors, replacing, write_json
@@ -123,8 +123,9 @@ def _in_the_dream(
     settings: TestSettings, data: Path, run: Path, device_name: str, parameters: Any, seeds: list[int]
 ) -> list[Row]:
     dream = DreamSettings(settings.temperature, settings.horizon)
-    fitness = make_dream_fitness(settings.env, data, run, dream, device_name, settings.seed, held_out=True)
-    scores = fitness.evaluate(parameters[None], seeds)
+    source = DreamSource(settings.env, data, run, settings.seed)
+    with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
+        scores = held_out.evaluate(parameters[None], seeds)
     return [_row(*values) for values in zip(seeds, scores.returns[0], scores.lengths[0], strict=True)]
 
 

@@ -19,7 +19,8 @@ class CollectSettings:
         env: the environment's id.
         episodes: how many the folder shall hold in the end; only the missing ones are made.
         policy: `random`, `brownian` or `controller`.
-        noise: for `controller`: standard deviation of correlated noise added to C's outputs before the squash.
+        noise: for `controller`: the largest standard deviation of the correlated noise that is added to C's outputs
+            before the squash; each episode draws its own, down to none.
         max_steps: a time limit below the environment's own; None leaves it alone.
         seed: episode i depends on `(seed, i)` alone (and on the policy).
     """
@@ -102,6 +103,8 @@ class TrainControllerSettings:
         max_steps: a time limit in training; None leaves it to the environment.
         stall_steps: truncate training episodes (not held-out ones) after so many steps without a positive reward.
         temperature, horizon: of the dream.
+        real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
+            which alone then decide which C is the best; None never looks at reality.
         seed: of the candidates and of the episodes.
     """
 
@@ -118,6 +121,7 @@ class TrainControllerSettings:
     stall_steps: int | None = option(None, least=1)
     temperature: float = option(1.0, above=0)
     horizon: int = option(300, least=1)
+    real_every: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from vmc.models.checkpoints import (
 from vmc.models.controller import ControllerSettings
 from vmc.progress import Progress
 from vmc.seeding import env_seed
-from vmc.stages.dreaming import make_dream_fitness
+from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.settings import TrainControllerSettings
 from vmc.stages.training import check_config
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
@@ -82,30 +82,42 @@ def train_controller(
     if settings.dream:
         inputs["data"] = RolloutDataset(data).fingerprint()  # dreams start from recorded moments
     folder = controller_folder(run)
-    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as (training, held_out):
-        evolution = _Evolution(settings, folder, shape, inputs, training, held_out, tensorboard)
+    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as fitness:
+        evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
         return evolution.run()
+
+
+class _Fitness(NamedTuple):
+    """Who scores what.
+
+    Attributes:
+        training: the candidates.
+        held_out: the distribution's mean, on held-out episodes, which are never cut off for a stall.
+        real: the same in reality, for a search in the dream that looks there (`real_every`).
+    """
+
+    training: Fitness
+    held_out: Fitness
+    real: Fitness | None
 
 
 @contextmanager
 def _fitness(
     settings: TrainControllerSettings, data: Path, run: Path, device_name: str, num_workers: int
-) -> Iterator[tuple[Fitness, Fitness]]:
-    """The fitness of candidates, and that of the mean on held-out episodes, which are never cut off for a stall."""
-    if settings.dream:
-        dream = DreamSettings(settings.temperature, settings.horizon)
-        training, held_out = (
-            make_dream_fitness(settings.env, data, run, dream, device_name, settings.seed, held_out=held_out)
-            for held_out in (False, True)
-        )
-        yield training, held_out
-    else:
-        with closing(make_executor(partial(EpisodeWorker, run, settings.env), num_workers)) as executor:
-            limits = Limits(settings.max_steps)
-            yield (
-                RealFitness(executor, replace(limits, stall_steps=settings.stall_steps)),
-                RealFitness(executor, limits),
-            )
+) -> Iterator[_Fitness]:
+    with ExitStack() as stack:
+        limits = Limits(settings.max_steps)
+        # Workers start with the first job, so these cost nothing where nobody drives.
+        make_worker = partial(EpisodeWorker, run, settings.env)
+        executor = stack.enter_context(closing(make_executor(make_worker, num_workers)))
+        real = RealFitness(executor, limits)
+        if settings.dream:
+            dream = DreamSettings(settings.temperature, settings.horizon)
+            source = DreamSource(settings.env, data, run, settings.seed)
+            training, held_out = stack.enter_context(dream_fitness(source, dream, device_name, num_workers))
+            yield _Fitness(training, held_out, real if settings.real_every else None)
+        else:
+            yield _Fitness(RealFitness(executor, replace(limits, stall_steps=settings.stall_steps)), real, None)
 
 
 class _Evolution:
@@ -117,15 +129,13 @@ class _Evolution:
         folder: Path,
         shape: ControllerSettings,
         inputs: dict[str, Any],
-        fitness: Fitness,
-        held_out_fitness: Fitness,
+        fitness: _Fitness,
         tensorboard: bool,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._shape = shape
         self._fitness = fitness
-        self._held_out_fitness = held_out_fitness
         self._counters, self._search = _resume(settings, folder, shape, inputs)
         write_json(folder / "config.json", asdict(settings))
         self._log = MetricsLog(folder, self._counters.generation, tensorboard)
@@ -133,7 +143,7 @@ class _Evolution:
     def run(self) -> SearchCounters:
         counters = self._counters
         if counters.best_return is None:
-            self._evaluate_mean(counters.generation)
+            self._evaluate_mean(counters.generation, 0)
             self._save()
         settings = self._settings
         per_generation = settings.population * settings.rollouts_per_candidate
@@ -162,16 +172,13 @@ class _Evolution:
         seeds = [
             env_seed(settings.seed, "fitness", number, episode) for episode in range(settings.rollouts_per_candidate)
         ]
-        scores = self._fitness.evaluate(candidates, seeds, on_episodes)
+        scores = self._fitness.training.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
         self._search.tell(candidates, fitness)
         counters.generation = number
-        self._count_steps(scores)
+        self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
-        evaluated = {}
-        since = number - counters.phase_start
-        if since % settings.evaluate_every == 0 or since == settings.generations:
-            evaluated = {"held_out": self._evaluate_mean(number)}
+        evaluated = self._evaluate_mean(number, number - counters.phase_start)
         counters.seconds += time.monotonic() - started
         self._log.append(
             number,
@@ -189,22 +196,41 @@ class _Evolution:
         held_out = {} if counters.best_return is None else {"held_out": counters.best_return}
         return {"generation": number, "best": figures["best"], "mean": figures["mean"], **held_out}
 
-    def _evaluate_mean(self, generation: int) -> float:
-        """Scores the distribution's mean on the held-out episodes, and keeps it if it is the best there."""
-        settings, counters = self._settings, self._counters
+    def _evaluate_mean(self, generation: int, since: int) -> dict[str, float]:
+        """Scores the distribution's mean where that is due, and keeps it if it is the best.
+
+        Args:
+            since: generations of this phase.
+        """
+        settings, fitness = self._settings, self._fitness
+        place = "dream" if settings.dream else "real"
+        ended = since == settings.generations
+        figures = {}
+        if since % settings.evaluate_every == 0 or ended:
+            figures["held_out"] = self._score_mean(fitness.held_out, place)
+        if fitness.real is not None and settings.real_every and (since % settings.real_every == 0 or ended):
+            figures["real"] = self._score_mean(fitness.real, "real")
+        judged = figures.get("real" if fitness.real is not None else "held_out")
+        if judged is not None:
+            self._keep_best(generation, judged)
+        return figures
+
+    def _score_mean(self, fitness: Fitness, place: str) -> float:
+        settings = self._settings
         seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)]
-        mean = self._search.mean
-        scores = self._held_out_fitness.evaluate(mean[None], seeds)
-        self._count_steps(scores)
-        held_out = float(scores.returns.mean())
+        scores = fitness.evaluate(self._search.mean[None], seeds)
+        self._count_steps(scores, place)
+        return float(scores.returns.mean())
+
+    def _keep_best(self, generation: int, held_out: float) -> None:
+        counters = self._counters
         if counters.best_return is None or held_out > counters.best_return:
             counters.best_return, counters.best_generation = held_out, generation
             info = {"generation": generation, "held_out_return": held_out}
-            save_checkpoint(self._folder, "best", self._info() | info, {"parameters": mean})
-        return held_out
+            save_checkpoint(self._folder, "best", self._info() | info, {"parameters": self._search.mean})
 
-    def _count_steps(self, scores: Scores) -> None:
-        self._counters.steps["dream" if self._settings.dream else "real"] += int(scores.lengths.sum())
+    def _count_steps(self, scores: Scores, place: str) -> None:
+        self._counters.steps[place] += int(scores.lengths.sum())
 
     def _info(self) -> dict[str, Any]:
         return model_info(self._shape) | self._counters.inputs

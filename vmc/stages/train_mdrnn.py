@@ -41,12 +41,13 @@ class DynamicsTraining:
         self._device = device
         self._training, self._held_out = latents.training(), latents.held_out()
         self._sequences = LatentSequences(latents, settings.sample_latents, device)
-        self._termination_ratio = _termination_ratio(latents)
         shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
         with seeded_initialisation(settings.seed):
             self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
         self._reward_std = max(float(_training_rewards(latents).std()), 1e-6)
         self.module.reward_scale.fill_(self._reward_std)
+        self._termination_weight = _termination_ratio(latents)
+        self.module.termination_weight.fill_(self._termination_weight)
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
 
     def num_units(self) -> int:
@@ -73,6 +74,7 @@ class DynamicsTraining:
         self.module.reward.weight.mul_(ratio)
         self.module.reward.bias.mul_(ratio)
         self.module.reward_scale.fill_(self._reward_std)
+        self.module.termination_weight.fill_(self._termination_weight)
 
     def validate(self) -> dict[str, float]:
         """Loss and its parts over the held-out episodes, always with the same draws of z."""
@@ -122,7 +124,7 @@ class DynamicsTraining:
         termination = F.binary_cross_entropy_with_logits(
             prediction.termination_logit,
             batch.terminations[:, window],
-            pos_weight=scaled.new_tensor(self._termination_ratio),
+            pos_weight=self.module.termination_weight,
             reduction="none",
         )
         nll, reward, termination = ((part * mask).sum() / mask.sum() for part in (nll, reward, termination))
