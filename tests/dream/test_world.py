@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from vmc.dream.world import DreamSettings, DreamWorld, dream_along
+from vmc.dream.world import DreamSettings, DreamWorld, Noise, dream_along
 from vmc.errors import VmcError
 from vmc.models.dynamics import MDNRNN, DynamicsSettings
 from vmc.models.mixture import MIN_LOG_STD, sample_mixture
@@ -12,15 +14,19 @@ def _dynamics() -> MDNRNN:
     return MDNRNN(DynamicsSettings(4, 2, 16)).eval()
 
 
+def _noise(batch_size: int) -> Noise:
+    return Noise(torch.rand(batch_size, 4), torch.randn(batch_size, 4), torch.rand(batch_size))
+
+
 def test_a_step_is_ms_prediction_sampled() -> None:
     dynamics = _dynamics()
     world = DreamWorld(dynamics, DreamSettings(temperature=0.7))
     latents, actions = torch.randn(5, 4), torch.randn(5, 2)
-    uniform, normal = torch.rand(5, 4), torch.randn(5, 4)
-    step = world.step(latents, dynamics.initial_hidden(5), actions, uniform, normal)
+    noise = _noise(5)
+    step = world.step(latents, dynamics.initial_hidden(5), actions, noise)
     with torch.no_grad():
         prediction, hidden = dynamics(latents[:, None], actions[:, None], dynamics.initial_hidden(5))
-        expected = sample_mixture(prediction.mixture, uniform[:, None], normal[:, None], 0.7)
+        expected = sample_mixture(prediction.mixture, noise.uniform[:, None], noise.normal[:, None], 0.7)
     torch.testing.assert_close(step.latents, expected[:, 0])
     torch.testing.assert_close(step.hidden, hidden)
     torch.testing.assert_close(step.rewards, prediction.reward[:, 0])
@@ -29,9 +35,10 @@ def test_a_step_is_ms_prediction_sampled() -> None:
 def test_a_dream_does_not_depend_on_its_neighbours() -> None:
     dynamics = _dynamics()
     world = DreamWorld(dynamics)
-    latents, actions, uniform, normal = torch.randn(6, 4), torch.randn(6, 2), torch.rand(6, 4), torch.randn(6, 4)
-    whole = world.step(latents, dynamics.initial_hidden(6), actions, uniform, normal)
-    alone = world.step(latents[2:3], dynamics.initial_hidden(1), actions[2:3], uniform[2:3], normal[2:3])
+    latents, actions, noise = torch.randn(6, 4), torch.randn(6, 2), _noise(6)
+    whole = world.step(latents, dynamics.initial_hidden(6), actions, noise)
+    third = Noise(*(numbers[2:3] for numbers in noise))
+    alone = world.step(latents[2:3], dynamics.initial_hidden(1), actions[2:3], third)
     torch.testing.assert_close(whole.latents[2:3], alone.latents)
     torch.testing.assert_close(whole.rewards[2:3], alone.rewards)
 
@@ -42,10 +49,21 @@ def test_termination_follows_the_head(bias: float, terminated: bool) -> None:
     with torch.no_grad():
         dynamics.termination.weight.zero_()
         dynamics.termination.bias.fill_(bias)
-    step = DreamWorld(dynamics).step(
-        torch.zeros(3, 4), dynamics.initial_hidden(3), torch.zeros(3, 2), torch.rand(3, 4), torch.randn(3, 4)
-    )
+    step = DreamWorld(dynamics).step(torch.zeros(3, 4), dynamics.initial_hidden(3), torch.zeros(3, 2), _noise(3))
     assert step.terminated.tolist() == [terminated] * 3
+
+
+def test_sampled_terminations_have_the_frequency_that_m_was_trained_on() -> None:
+    """M says 0.8 where terminations weighed 36 times their frequency: that is 4 / 36 = 0.1 to 1, or one in ten."""
+    dynamics = _dynamics()
+    with torch.no_grad():
+        dynamics.termination.weight.zero_()
+        dynamics.termination.bias.fill_(math.log(4))
+        dynamics.termination_weight.fill_(36)
+    world = DreamWorld(dynamics, DreamSettings(sample_termination=True))
+    step = world.step(torch.zeros(10_000, 4), dynamics.initial_hidden(10_000), torch.zeros(10_000, 2), _noise(10_000))
+    # Six standard deviations of 10,000 draws: once in 500 million.
+    assert step.terminated.float().mean().item() == pytest.approx(0.1, abs=6 * 0.003)
 
 
 def test_dreaming_along_follows_a_world_without_noise() -> None:

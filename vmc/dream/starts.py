@@ -67,9 +67,7 @@ class DreamStarts:
         return sample_latent(means, self._log_variances[chosen], torch.from_numpy(noise).to(means.device)), hidden
 
 
-def _padded(
-    values: npt.NDArray[np.float32], firsts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> Tensor:
+def _padded(values: npt.NDArray[np.float32], firsts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Tensor:
     """Episodes cut out of their concatenation, (E, longest, ...), zero where an episode is over."""
     rows = np.zeros((len(firsts), int(lengths.max()), values.shape[1]), np.float32)
     for row, first, length in zip(rows, firsts, lengths, strict=True):

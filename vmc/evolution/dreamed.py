@@ -159,9 +159,7 @@ class DreamFitness:
         return Scores(np.concatenate([s.returns for s in done]), np.concatenate([s.lengths for s in done]))
 
 
-def _draw_noise(
-    generators: list[np.random.Generator], horizon: int, latent_size: int, device: torch.device
-) -> Noise:
+def _draw_noise(generators: list[np.random.Generator], horizon: int, latent_size: int, device: torch.device) -> Noise:
     """All random numbers of R episodes, one stream each: fields (T, R, ...)."""
     fields = []
     for generator in generators:

@@ -1,0 +1,106 @@
+"""The dream's fitness on the toy run."""
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TOY, ToyRun
+
+from vmc.dream.world import DreamSettings, DreamWorld
+from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker
+from vmc.executors import make_executor
+from vmc.models.dynamics import MDNRNN
+from vmc.models.loading import load_dynamics, load_vae
+from vmc.stages.dreaming import DreamSource, make_dream_worker
+
+SEEDS = [11, 12, 13]
+
+
+def _candidates(count: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 8 + 32 + 1))
+
+
+def _worker(toy: ToyRun, settings: DreamSettings) -> DreamWorker:
+    return make_dream_worker(DreamSource(TOY, toy.data, toy.run, 0), settings, "cpu")
+
+
+def _dynamics(run: Path) -> MDNRNN:
+    return load_dynamics(run, load_vae(run)[1])[0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: ToyRun, temperature: float) -> None:
+    worker = _worker(toy_session, DreamSettings(temperature, horizon=30))
+    together = worker.run(DreamJob(_candidates(4), SEEDS, held_out=False))
+    alone = worker.run(DreamJob(_candidates(4)[2:3], SEEDS[1:2], held_out=False))
+    np.testing.assert_allclose(together.returns[2, 1], alone.returns[0, 0], rtol=1e-4, atol=1e-4)
+    assert together.lengths[2, 1] == alone.lengths[0, 0]
+    assert together.lengths.max() <= 30
+
+
+def test_blocks_of_candidates_come_back_in_order(toy_session: ToyRun) -> None:
+    settings = DreamSettings(horizon=20)
+    make_worker = partial(make_dream_worker, DreamSource(TOY, toy_session.data, toy_session.run, 0), settings, "cpu")
+    whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, held_out=True))
+    with closing(make_executor(make_worker, 2)) as executor:
+        counted: list[int] = []
+        scores = DreamFitness(executor, 2, held_out=True).evaluate(_candidates(5), SEEDS, counted.append)
+    np.testing.assert_allclose(scores.returns, whole.returns, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(scores.lengths, whole.lengths)
+    assert sum(counted) == 15
+
+
+def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
+    worker = _worker(toy_session, DreamSettings(horizon=20))
+    dynamics = _dynamics(toy_session.run)
+    with torch.no_grad():
+        dynamics.termination.weight.zero_()
+        dynamics.termination.bias.fill_(9.0)  # every dream ends with its first step
+        dynamics.reward.weight.zero_()
+        dynamics.reward.bias.fill_(2.0)
+    worker._world = DreamWorld(dynamics, DreamSettings(horizon=20))
+    scores = worker.run(DreamJob(_candidates(3), SEEDS, held_out=False))
+    assert (scores.lengths == 1).all()
+    np.testing.assert_allclose(scores.returns, 2 * dynamics.reward_scale.item(), rtol=1e-6)
+
+
+def test_dreams_that_drop_out_leave_the_others_as_they_were(
+    toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sampled terminations of one in twenty: of 4 x 8 dreams most end, and the batch is compacted on the way."""
+    dynamics = _dynamics(toy_session.run)
+    with torch.no_grad():
+        dynamics.termination.weight.zero_()
+        dynamics.termination.bias.fill_(-3.0)
+        dynamics.termination_weight.fill_(1.0)
+    settings = DreamSettings(horizon=60, sample_termination=True)
+    worker = _worker(toy_session, settings)
+    worker._world = DreamWorld(dynamics, settings)
+    job = DreamJob(_candidates(4), list(range(8)), held_out=False)
+    sizes: list[int] = []
+    step = DreamWorld.step
+
+    def watched(world: DreamWorld, latents: torch.Tensor, *args: object) -> object:
+        sizes.append(len(latents))
+        return step(world, latents, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DreamWorld, "step", watched)
+        compacted = worker.run(job)
+    assert sizes[0] == 32
+    assert sizes[-1] < 20
+    monkeypatch.setattr("vmc.evolution.dreamed._COMPACT_EVERY", 10_000)
+    whole = worker.run(job)
+    np.testing.assert_array_equal(compacted.lengths, whole.lengths)
+    np.testing.assert_allclose(compacted.returns, whole.returns, rtol=1e-4, atol=1e-4)
+
+
+def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
+    """Two copies of one candidate get one score: starts and random numbers are common to a generation."""
+    worker = _worker(toy_session, DreamSettings(horizon=30))
+    scores = worker.run(DreamJob(np.repeat(_candidates(1), 3, axis=0), SEEDS, held_out=False)).returns
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert len(set(scores[0])) == len(SEEDS)
