@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -306,3 +307,29 @@ def test_film_shows_the_frames_beside_the_reconstruction_and_the_dream(ending: s
 
 def test_a_film_of_another_kind_is_refused(toy: ToyRun) -> None:
     _assert_told(_run(*_command("test", toy.data.parent), "--video", "film.avi"), "neither .mp4 nor .gif")
+
+
+def test_several_temperatures_give_a_table_with_reality(toy: ToyRun) -> None:
+    command = _command("test", toy.data.parent, episodes=4, workers=0)
+    result = _run(*command, "--dream", "--temperature", "0.5,1.3")
+    assert result.exit_code == 0, result.stderr
+    assert [word for word in ("0.5", "1.3", "reality") if word in result.stdout] == ["0.5", "1.3", "reality"]
+    rows = json.loads((toy.run / "test-temperatures.json").read_text())
+    assert [row["temperature"] for row in rows] == [0.5, 1.3, None]
+    assert rows[2]["mean"] == json.loads((toy.run / "test.json").read_text())["mean"]
+
+
+def test_a_temperature_that_is_no_number_is_wrong_usage(toy: ToyRun) -> None:
+    result = _run(*_command("test", toy.data.parent), "--temperature", "0.5,warm")
+    assert result.exit_code == 2
+    assert "'0.5,warm' is not a list of numbers" in result.stderr
+
+
+def test_faithfulness_prints_both_worlds(toy: ToyRun) -> None:
+    values = {"controllers": 2, "episodes": 2, "dreams": 4, "horizon": 20, "workers": 0}
+    shared = ["--env", TOY, "--data", str(toy.data), "--run", str(toy.run)]
+    result = _run("faithfulness", *shared, *_options(values))
+    assert result.exit_code == 0, result.stderr
+    assert "in the dream" in result.stdout
+    assert "rank correlation" in result.stdout
+    assert (toy.run / "faithfulness.png").exists()

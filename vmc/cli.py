@@ -11,10 +11,11 @@ import click
 
 from vmc.config import PRESETS, did_you_mean, make_settings
 from vmc.errors import VmcError
-from vmc.options import folders, settings_options, shared
+from vmc.options import comma_floats, folders, settings_options, shared
 from vmc.stages.settings import (
     STAGES,
     CollectSettings,
+    FaithfulnessSettings,
     TestSettings,
     TrainControllerSettings,
     TrainMDRNNSettings,
@@ -139,7 +140,15 @@ def train_controller(
 
 @main.command()
 @shared()
-@settings_options(TestSettings)
+@settings_options(TestSettings, without=["temperature"])
+@click.option(
+    "--temperature",
+    "temperatures",
+    callback=comma_floats,
+    default="1.0",
+    show_default=True,
+    help="Of the dream. With several, a table of the returns at each, and in reality.",
+)
 @click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
 def test(
     env: str,
@@ -150,18 +159,24 @@ def test(
     device: str,
     workers: int,
     video: Path | None,
+    temperatures: list[float],
     **given: Any,
 ) -> None:
     """Score C on episodes that nothing was trained on."""
-    from vmc.stages.evaluate import test_controller
+    from vmc.report.tables import print_temperatures
+    from vmc.stages.evaluate import test_controller, test_temperatures
 
-    settings = make_settings(TestSettings, env, PRESETS[preset]["test"], {"seed": seed}, given)
+    values = {"seed": seed, "temperature": temperatures[0]}
+    settings = make_settings(TestSettings, env, PRESETS[preset]["test"], values, given)
     data, run = folders(env, preset, data, run)
     if video is not None:
         from vmc.stages.film import film_episode
 
         film_episode(env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
+    if len(temperatures) > 1:
+        print_temperatures(test_temperatures(settings, temperatures, data, run, device, workers))
+        return
     result = test_controller(settings, data, run, device, workers)
     low, high = result["ci95"]
     where = f"the dream at temperature {settings.temperature}" if settings.dream else env
@@ -169,6 +184,27 @@ def test(
         f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
     )
+
+
+@main.command()
+@shared()
+@settings_options(FaithfulnessSettings)
+def faithfulness(
+    env: str, preset: str, seed: int, data: Path, run: Path, device: str, workers: int, **given: Any
+) -> None:
+    """Compare the dream with reality: error against horizon, calibration, controllers in both."""
+    from vmc.report.faithfulness import plot_faithfulness
+    from vmc.stages.faithfulness import measure_faithfulness
+
+    settings = make_settings(FaithfulnessSettings, env, {"seed": seed}, given)
+    data, run = folders(env, preset, data, run)
+    report = measure_faithfulness(settings, data, run, device, workers)
+    picture = run / "faithfulness.png"
+    plot_faithfulness(report, picture)
+    gap = report["gap"]
+    for generation, dreamed, real in zip(gap["generations"], gap["dream"], gap["real"], strict=True):
+        click.echo(f"generation {generation:5}: {dreamed:7.1f} in the dream, {real:7.1f} in reality")
+    click.echo(f"rank correlation {gap['rank_correlation']:.2f}; {picture}")
 
 
 @main.command("run")

@@ -34,7 +34,8 @@ def option(
 
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
-# `later-rounds` holds what differs from the second round of `vmc run --rounds` on.
+# `later-rounds` holds what differs from the second round of `vmc run --rounds` on; V is trained in the first
+# `vae_rounds` rounds only.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Does everything work? Half a minute on 2 cores.
     "smoke": {
@@ -51,7 +52,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "horizon": 100,
         },
         "test": {"episodes": 4, "max_steps": 300},
-        "later-rounds": {"episodes": 4},
+        "later-rounds": {"episodes": 4, "max_steps": 150, "vae_rounds": 2},
     },
     # A car that drives, on 2 cores and no GPU: half an hour a round.
     "laptop": {
@@ -66,7 +67,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "stall_steps": 100,
         },
         "test": {"episodes": 100},
-        "later-rounds": {"episodes": 40},
+        "later-rounds": {"episodes": 40, "max_steps": None, "vae_rounds": 2},
     },
     # The paper's own numbers: 64 cores and days.
     "paper": {
@@ -81,7 +82,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "evaluation_episodes": 100,
         },
         "test": {"episodes": 100},
-        "later-rounds": {"episodes": 10_000},
+        "later-rounds": {"episodes": 10_000, "max_steps": None, "vae_rounds": 1000},
     },
 }
 DEFAULT_PRESET = "laptop"

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +21,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _SHARED = {"env", "seed"}
 
 
-def settings_options(kind: type) -> Callable[[Command], Command]:
-    """Adds an option for each field of a settings dataclass; options not given arrive as None."""
+def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Adds an option for each field of a settings dataclass, but `without`; options not given arrive as None."""
     documented = field_help(kind)
     hints = typing.get_type_hints(kind)
-    fields = [field for field in dataclasses.fields(kind) if field.name not in _SHARED]
+    fields = [field for field in dataclasses.fields(kind) if field.name not in {*_SHARED, *without}]
 
     def decorate(command: Command) -> Command:
         for field in reversed(fields):
@@ -37,6 +37,14 @@ def settings_options(kind: type) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def comma_floats(context: click.Context, parameter: click.Parameter, value: str) -> list[float]:
+    """An option's callback: numbers with commas between them."""
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0.5,1.0.") from None
 
 
 def shared(

@@ -74,6 +74,25 @@ def test_the_best_is_kept_by_the_held_out_episodes(toy: ToyRun) -> None:
         assert held_out[counters.best_generation - 1] == counters.best_return
 
 
+def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    counters = _train(toy, run, dream=True, real_every=2, evaluate_every=1, generations=5)
+    lines = read_metrics(run / "controller")
+    real = {line["step"]: line["real"] for line in lines if "real" in line}
+    assert set(real) == {2, 4, 5}  # and the last
+    best = load_checkpoint(run / "controller", "best", "").info
+    assert best["held_out_return"] >= max(real.values())  # generation 0 was looked at too, before the log began
+    if best["generation"]:
+        assert real[best["generation"]] == best["held_out_return"]
+    episodes = 4 * toy_settings("train-controller").evaluation_episodes
+    assert counters.steps["real"] <= 40 * episodes  # the toy's limit
+    assert counters.steps["real"] > 0
+    mean = load_checkpoint(run / "controller" / "means", f"{best['generation']:06d}", "")
+    np.testing.assert_array_equal(
+        mean.weights["parameters"], load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    )
+
+
 def test_candidates_of_a_generation_meet_the_same_episodes_and_generations_differ(
     toy: ToyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

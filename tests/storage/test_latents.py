@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmc.storage.latents import Latents, read_latents, write_latents
+from vmc.storage.latents import Latents, join, read_latents, write_latents
 from vmc.storage.rollouts import StoredEpisode, split_held_out
 
 LENGTHS = [3, 1, 5, 2]
+DIGESTS = [f"{number:064x}" for number in range(4)]
 
 
 def _latents() -> Latents:
@@ -33,20 +34,34 @@ def _latents() -> Latents:
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A whole file of latents."""
     path = tmp_path_factory.mktemp("latents") / "latents.h5"
-    write_latents(path, _latents(), "vae", "data")
+    write_latents(path, _latents(), "vae", DIGESTS)
     return path.read_bytes()
 
 
 def test_latents_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "run" / "latents.h5"
-    write_latents(path, _latents(), "vae", "data")
-    found = read_latents(path, "vae", "data")
+    write_latents(path, _latents(), "vae", DIGESTS)
+    found = read_latents(path, "vae")
     assert found is not None
+    latents, digests = found
+    _assert_equal(latents, _latents())
+    assert digests == DIGESTS
+    assert [child.name for child in path.parent.iterdir()] == ["latents.h5"]
+
+
+def _assert_equal(found: Latents, expected: Latents) -> None:
     for field in fields(Latents):
-        one, other = getattr(found, field.name), getattr(_latents(), field.name)
+        one, other = getattr(found, field.name), getattr(expected, field.name)
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    assert [child.name for child in path.parent.iterdir()] == ["latents.h5"]
+
+
+def test_episodes_taken_apart_and_joined_are_as_they_were() -> None:
+    whole = _latents()
+    episodes = [whole.episode(position) for position in range(4)]
+    assert [len(episode.means) for episode in episodes] == [4, 2, 6, 3]
+    _assert_equal(join(episodes), whole)
+    _assert_equal(join([join(episodes[2:]), *episodes[:2]]), join([*episodes[2:], *episodes[:2]]))
 
 
 def test_more_steps_than_a_chunk_come_back_as_they_were(tmp_path: Path) -> None:
@@ -54,18 +69,18 @@ def test_more_steps_than_a_chunk_come_back_as_they_were(tmp_path: Path) -> None:
     actions = means[1:]
     one = np.array([10_000])
     latents = Latents(means, means, actions, actions[:, 0], np.array([0]), one, np.array([False]))
-    write_latents(tmp_path / "latents.h5", latents, "vae", "data")
-    found = read_latents(tmp_path / "latents.h5", "vae", "data")
+    write_latents(tmp_path / "latents.h5", latents, "vae", DIGESTS[:1])
+    found = read_latents(tmp_path / "latents.h5", "vae")
     assert found is not None
-    np.testing.assert_array_equal(found.means, means)
-    np.testing.assert_array_equal(found.actions, actions)
+    np.testing.assert_array_equal(found[0].means, means)
+    np.testing.assert_array_equal(found[0].actions, actions)
 
 
-@pytest.mark.parametrize(("vae", "data"), [("other", "data"), ("vae", "other"), ("data", "vae"), ("", "")])
-def test_stale_latents_are_none(vae: str, data: str, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("vae", ["other", "VAE", ""])
+def test_latents_of_another_v_are_none(vae: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "latents.h5").write_bytes(content)
-    assert read_latents(tmp_path / "latents.h5", "vae", "data") is not None
-    assert read_latents(tmp_path / "latents.h5", vae, data) is None
+    assert read_latents(tmp_path / "latents.h5", "vae") is not None
+    assert read_latents(tmp_path / "latents.h5", vae) is None
 
 
 def test_latents_of_another_schema_are_none(content: bytes, tmp_path: Path) -> None:
@@ -73,11 +88,11 @@ def test_latents_of_another_schema_are_none(content: bytes, tmp_path: Path) -> N
     path.write_bytes(content)
     with h5py.File(path, "r+") as file:
         file.attrs["schema"] = 99
-    assert read_latents(path, "vae", "data") is None
+    assert read_latents(path, "vae") is None
 
 
 def test_absent_latents_are_none(tmp_path: Path) -> None:
-    assert read_latents(tmp_path / "latents.h5", "vae", "data") is None
+    assert read_latents(tmp_path / "latents.h5", "vae") is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -87,7 +102,7 @@ def test_latents_cut_off_anywhere_are_none(
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "latents.h5"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    assert read_latents(path, "vae", "data") is None
+    assert read_latents(path, "vae") is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -106,7 +121,7 @@ def test_latents_with_a_flipped_bit_are_none(
     damaged = bytearray(content)
     damaged[chunk.byte_offset + int(place * chunk.size)] ^= 1 << bit
     path.write_bytes(damaged)
-    assert read_latents(path, "vae", "data") is None
+    assert read_latents(path, "vae") is None
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Latents)])
@@ -115,24 +130,24 @@ def test_latents_with_a_part_missing_are_none(name: str, content: bytes, tmp_pat
     path.write_bytes(content)
     with h5py.File(path, "r+") as file:
         del file[name]
-    assert read_latents(path, "vae", "data") is None
+    assert read_latents(path, "vae") is None
 
 
 @pytest.mark.parametrize("text", [b"", b"nothing like HDF5"])
 def test_a_foreign_file_is_none(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "latents.h5"
     path.write_bytes(text)
-    assert read_latents(path, "vae", "data") is None
+    assert read_latents(path, "vae") is None
 
 
 def test_replacing_stale_latents(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "latents.h5"
     path.write_bytes(content)
-    write_latents(path, replace(_latents(), rewards=_latents().rewards + 1), "new vae", "data")
-    assert read_latents(path, "vae", "data") is None
-    found = read_latents(path, "new vae", "data")
+    write_latents(path, replace(_latents(), rewards=_latents().rewards + 1), "new vae", DIGESTS)
+    assert read_latents(path, "vae") is None
+    found = read_latents(path, "new vae")
     assert found is not None
-    np.testing.assert_array_equal(found.rewards, _latents().rewards + 1)
+    np.testing.assert_array_equal(found[0].rewards, _latents().rewards + 1)
 
 
 def test_where_episodes_begin() -> None:

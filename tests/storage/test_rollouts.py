@@ -385,7 +385,7 @@ try:
     if kind == "rollouts":
         write_shard(folder, [episode], Source("a", "b", {}, 0))
     else:
-        write_latents(folder / "latents.h5", latents, "v", "d")
+        write_latents(folder / "latents.h5", latents, "v", ["d"])
 except VmcError as error:
     print(error)
 """

@@ -21,33 +21,33 @@ def plot_run(run: Path) -> list[Path]:
     Raises:
         VmcError: nothing was logged, or matplotlib is not installed.
     """
-    pyplot = _pyplot()
+    plt = pyplot()
     written = []
     for folder, (title, names) in _TRAINING_CURVES.items():
         lines = read_metrics(run / folder)
         if lines:
-            written.append(_plot_training(pyplot, lines, title, names, run / folder / "curves.png"))
+            written.append(_plot_training(plt, lines, title, names, run / folder / "curves.png"))
     lines = read_metrics(run / "controller")
     if lines:
-        written.append(_plot_fitness(pyplot, lines, run / "controller" / "fitness.png"))
+        written.append(_plot_fitness(plt, lines, run / "controller" / "fitness.png"))
     if not written:
         raise VmcError(f"{run} has no metrics.", "Run `vmc run` or a training stage first, or give another --run.")
     return written
 
 
-def _plot_training(pyplot: Any, lines: list[dict[str, Any]], title: str, names: tuple[str, ...], path: Path) -> Path:
-    figure, axes = pyplot.subplots(1, len(names), figsize=(5 * len(names), 3.2), layout="constrained")
+def _plot_training(plt: Any, lines: list[dict[str, Any]], title: str, names: tuple[str, ...], path: Path) -> Path:
+    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 3.2), layout="constrained")
     for axis, name in zip(axes, names, strict=True):
         for split, style in (("train", "-"), ("val", "--")):
             points = [(line["step"], line[f"{split}_{name}"]) for line in lines if f"{split}_{name}" in line]
             axis.plot(*zip(*points, strict=True), style, label="held out" if split == "val" else "training")
         axis.set(xlabel="epoch", title=f"{title}: {name.replace('_', ' ')}")
     axes[0].legend()
-    return _save(pyplot, figure, path)
+    return save_figure(plt, figure, path)
 
 
-def _plot_fitness(pyplot: Any, lines: list[dict[str, Any]], path: Path) -> Path:
-    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+def _plot_fitness(plt: Any, lines: list[dict[str, Any]], path: Path) -> Path:
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
     generations = [line["step"] for line in lines]
     axis.fill_between(
         generations,
@@ -62,22 +62,28 @@ def _plot_fitness(pyplot: Any, lines: list[dict[str, Any]], path: Path) -> Path:
         axis.plot(*zip(*held_out, strict=True), "o-", label="distribution's mean, held-out episodes")
     axis.set(xlabel="generation", ylabel="episode return", title="C: fitness")
     axis.legend()
-    return _save(pyplot, figure, path)
+    return save_figure(plt, figure, path)
 
 
-def _save(pyplot: Any, figure: Any, path: Path) -> Path:
+def save_figure(plt: Any, figure: Any, path: Path) -> Path:
+    """Writes a figure as PNG and forgets it."""
     with replacing(path) as partial:
         figure.savefig(partial, dpi=120, format="png")
-    pyplot.close(figure)
+    plt.close(figure)
     return path
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files.
+
+    Raises:
+        VmcError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
     except ModuleNotFoundError:
         raise VmcError("matplotlib is not installed.", "pip install 'vmc[plots]'") from None
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    return pyplot
+    return plt

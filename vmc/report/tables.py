@@ -52,6 +52,16 @@ def print_bench(results: Sequence[Any]) -> None:
     _wide_console().print(table)
 
 
+def print_temperatures(results: Sequence[Any]) -> None:
+    """Prints the paper's table: the return in the dream at each temperature, and in reality."""
+    table = Table("temperature", "mean return", "std", "95% of the mean")
+    for result in results:
+        low, high = result["ci95"]
+        where = "reality" if result["temperature"] is None else f"{result['temperature']:g}"
+        table.add_row(where, f"{result['mean']:.1f}", f"{result['std']:.1f}", f"{low:.1f} to {high:.1f}")
+    _wide_console().print(table)
+
+
 def _wide_console() -> Console:
     """Redirected output is not cut to a terminal's width."""
     console = Console()

@@ -85,7 +85,8 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
 
 def _check_limit_matches(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
-        if source.policy["max_steps"] != settings.max_steps:
+        # Another policy's episodes may well be shorter: the first ones of a run often are.
+        if source.policy["name"] == settings.policy and source.policy["max_steps"] != settings.max_steps:
             raise VmcError(
                 f"{path} holds episodes with max_steps = {source.policy['max_steps']}; now it is {settings.max_steps}.",
                 "Give the same --max-steps (or --preset), or another folder with --data.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vmc.dream.world import DreamSettings, DreamWorld, dream_along
@@ -70,36 +72,67 @@ def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch]) -> dict[str, float
 
 
 def _open_loop(dynamics: MDNRNN, batches: list[SequenceBatch], generator: torch.Generator) -> dict[str, float]:
-    """Dreams from recorded moments, after a burn-in that fills the state, under the recorded actions."""
-    world = DreamWorld(dynamics, DreamSettings(temperature=1.0))
-    errors, copies, dreamed_sums, recorded_sums = [], [], [], []
-    for batch in batches:
-        for start in _starts(batch.actions.shape[1]):
-            warm = slice(start - _BURN_IN, start)
-            _, hidden = dynamics(batch.latents[:, warm], batch.actions[:, warm], dynamics.initial_hidden(1))
-            actions = batch.actions[:, start : start + DREAM_STEPS]
-            recorded = batch.latents[:, start + 1 : start + 1 + DREAM_STEPS]
-            first = batch.latents[:, start]
-            dreamed, rewards = dream_along(world, first, hidden, actions, generator)
-            errors.append((dreamed - recorded).square().mean().item())
-            copies.append((first[:, None] - recorded).square().mean().item())
-            dreamed_sums.append(rewards.sum().item())
-            recorded_sums.append(batch.rewards[:, start : start + DREAM_STEPS].sum().item())
-    if not errors:
+    loop = open_loop(dynamics, batches, DREAM_STEPS, generator)
+    if loop is None:
         return {}
-    spread = torch.cat([batch.latents[0] for batch in batches]).std(dim=0).square().mean().sqrt().item()
     report = {
-        "dream_error_50": float(np.sqrt(np.mean(errors))),
-        "copy_error_50": float(np.sqrt(np.mean(copies))),
-        "spread": spread,
+        f"dream_error_{DREAM_STEPS}": float(np.sqrt(loop.dream_errors.mean())),
+        f"copy_error_{DREAM_STEPS}": float(np.sqrt(loop.copy_errors.mean())),
+        "spread": spread(batches),
     }
-    if np.std(dreamed_sums) > 0 and np.std(recorded_sums) > 0:
-        report["dream_reward_correlation_50"] = float(np.corrcoef(dreamed_sums, recorded_sums)[0, 1])
+    if np.std(loop.dreamed_rewards) > 0 and np.std(loop.recorded_rewards) > 0:
+        correlation = np.corrcoef(loop.dreamed_rewards, loop.recorded_rewards)[0, 1]
+        report[f"dream_reward_correlation_{DREAM_STEPS}"] = float(correlation)
     return report
 
 
-def _starts(length: int) -> list[int]:
-    last = length - DREAM_STEPS
+def spread(batches: list[SequenceBatch]) -> float:
+    """The standard deviation of z over these episodes: the error of predicting their average."""
+    return torch.cat([batch.latents[0] for batch in batches]).std(dim=0).square().mean().sqrt().item()
+
+
+class OpenLoop(NamedTuple):
+    """N dreams of T steps from recorded moments, after a burn-in that fills the state, under the recorded actions.
+
+    Attributes:
+        dream_errors: mean squared error of z, (N, T).
+        copy_errors: that of predicting that nothing moves, (N, T).
+        dreamed_rewards, recorded_rewards: sums over the dream, (N,).
+    """
+
+    dream_errors: npt.NDArray[np.float32]
+    copy_errors: npt.NDArray[np.float32]
+    dreamed_rewards: npt.NDArray[np.float32]
+    recorded_rewards: npt.NDArray[np.float32]
+
+
+@torch.no_grad()
+def open_loop(
+    dynamics: MDNRNN, batches: list[SequenceBatch], steps: int, generator: torch.Generator
+) -> OpenLoop | None:
+    """Dreams beside what was recorded; None where no episode is long enough."""
+    moments = [(batch, start) for batch in batches for start in _starts(batch.actions.shape[1], steps)]
+    if not moments:
+        return None
+    latents = torch.cat([batch.latents[:, start - _BURN_IN : start + steps + 1] for batch, start in moments])
+    actions = torch.cat([batch.actions[:, start - _BURN_IN : start + steps] for batch, start in moments])
+    recorded_rewards = torch.cat([batch.rewards[:, start : start + steps] for batch, start in moments])
+    warm = slice(_BURN_IN)
+    _, hidden = dynamics(latents[:, warm], actions[:, warm], dynamics.initial_hidden(len(moments)))
+    first, recorded = latents[:, _BURN_IN], latents[:, _BURN_IN + 1 :]
+    world = DreamWorld(dynamics, DreamSettings(temperature=1.0))
+    dreamed, rewards = dream_along(world, first, hidden, actions[:, _BURN_IN:], generator)
+    found = (
+        (dreamed - recorded).square().mean(dim=-1),
+        (first[:, None] - recorded).square().mean(dim=-1),
+        rewards.sum(dim=1),
+        recorded_rewards.sum(dim=1),
+    )
+    return OpenLoop(*(tensor.cpu().numpy() for tensor in found))
+
+
+def _starts(length: int, steps: int) -> list[int]:
+    last = length - steps
     if last < _BURN_IN:
         return []
     return sorted({int(start) for start in np.linspace(_BURN_IN, last, _DREAM_STARTS_PER_EPISODE)})

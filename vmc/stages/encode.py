@@ -11,8 +11,9 @@ from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, to_input
 from vmc.progress import Progress
 from vmc.storage.checkpoint import Checkpoint
-from vmc.storage.latents import Latents, read_latents, write_latents
-from vmc.storage.rollouts import RolloutDataset
+from vmc.storage.frames import num_frames
+from vmc.storage.latents import Latents, join, read_latents, write_latents
+from vmc.storage.rollouts import RolloutDataset, StoredEpisode
 
 _BATCH = 256
 
@@ -23,44 +24,47 @@ def latents_path(run: Path) -> Path:
 
 
 def ensure_latents(run: Path, dataset: RolloutDataset, device: torch.device) -> tuple[Latents, Checkpoint]:
-    """The latents of this V and these data: read where they are fresh, else encoded again.
+    """The latents of these data by the run's V; only episodes that this V has not encoded yet are encoded.
 
     Returns:
         The latents, and the checkpoint of the V that made them.
     """
     vae, checkpoint = load_vae(run)
-    data = dataset.fingerprint()
-    latents = read_latents(latents_path(run), checkpoint.sha256, data)
-    if latents is None:
-        latents = _encode(vae.to(device), dataset, device)
-        write_latents(latents_path(run), latents, checkpoint.sha256, data)
+    wanted = [(episode.index, episode.digest) for episode in dataset.episodes]
+    known: dict[tuple[int, str], Latents] = {}
+    stored = read_latents(latents_path(run), checkpoint.sha256)
+    if stored is not None:
+        latents, digests = stored
+        present = list(zip(latents.index.tolist(), digests, strict=True))
+        if present == wanted:
+            return latents, checkpoint
+        known = {key: latents.episode(position) for position, key in enumerate(present)}
+    missing = [episode for episode in dataset.episodes if (episode.index, episode.digest) not in known]
+    known |= _encode(vae.to(device), dataset, missing, device)
+    latents = join([known[key] for key in wanted])
+    write_latents(latents_path(run), latents, checkpoint.sha256, [digest for _, digest in wanted])
     return latents, checkpoint
 
 
 @torch.inference_mode()
-def _encode(vae: ConvVAE, dataset: RolloutDataset, device: torch.device) -> Latents:
-    size = vae.settings.latent_size
-    means = np.empty((dataset.num_frames, size), np.float32)
-    log_variances = np.empty_like(means)
-    actions, rewards = [], []
-    first = 0
-    with Progress("encode", dataset.num_frames, "frames") as progress:
-        for stored in dataset.episodes:
+def _encode(
+    vae: ConvVAE, dataset: RolloutDataset, episodes: list[StoredEpisode], device: torch.device
+) -> dict[tuple[int, str], Latents]:
+    """The episodes' latents, by their numbers and digests."""
+    encoded = {}
+    with Progress("encode", num_frames(episodes), "frames") as progress:
+        for stored in episodes:
             episode = dataset.read(stored)
-            for frames in torch.from_numpy(episode.frames).split(_BATCH):
-                mean, log_variance = vae.encode(to_input(frames.to(device)))
-                last = first + len(frames)
-                means[first:last], log_variances[first:last] = mean.cpu(), log_variance.cpu()
-                first = last
-            actions.append(episode.actions)
-            rewards.append(episode.rewards.astype(np.float32))
+            parts = [vae.encode(to_input(part.to(device))) for part in torch.from_numpy(episode.frames).split(_BATCH)]
+            means, log_variances = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+            encoded[stored.index, stored.digest] = Latents(
+                means,
+                log_variances,
+                episode.actions,
+                episode.rewards.astype(np.float32),
+                np.array([stored.index]),
+                np.array([stored.length]),
+                np.array([stored.terminated]),
+            )
             progress.advance(len(episode.frames))
-    return Latents(
-        means,
-        log_variances,
-        np.concatenate(actions),
-        np.concatenate(rewards),
-        np.array([episode.index for episode in dataset.episodes]),
-        np.array([episode.length for episode in dataset.episodes]),
-        np.array([episode.terminated for episode in dataset.episodes]),
-    )
+    return encoded

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from math import sqrt
 from pathlib import Path
@@ -65,7 +65,27 @@ def test_controller(
     return result
 
 
-test_controller.__test__ = False  # type: ignore[attr-defined]
+test_controller.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever pytest thinks
+
+
+def test_temperatures(
+    settings: TestSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
+) -> list[dict[str, Any]]:
+    """Scores the run's best C in the dream at each temperature, and in reality; writes `test-temperatures.json`.
+
+    Returns:
+        A result for each temperature, and that of reality as the last.
+    """
+    dreams = [replace(settings, dream=True, temperature=temperature) for temperature in temperatures]
+    results = [
+        test_controller(each, data, run, device_name, num_workers) for each in (*dreams, replace(settings, dream=False))
+    ]
+    shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller")
+    write_json(run / "test-temperatures.json", [{name: result[name] for name in shown} for result in results])
+    return results
+
+
+test_temperatures.__test__ = False  # type: ignore[attr-defined]
 
 
 def summary(returns: Sequence[float]) -> dict[str, Any]:

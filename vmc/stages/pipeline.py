@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,8 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
         position = 0
         for number in range(settings.rounds):
             for stage in STAGES:
-                if stage == "test" and number + 1 < settings.rounds:
-                    continue  # only the last round's C is tested
+                if not _is_due(settings, stage, number):
+                    continue
                 chosen = stage_settings(settings, stage, number)
                 if not _is_recorded(records, position, number, stage, asdict(chosen)):
                     # What comes after was built on what this stage had before: it is looked at again.
@@ -88,6 +88,13 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
                     write_json(settings.run / "run.json", [vars(record) for record in records])
                 position += 1
     return records
+
+
+def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:
+    """Only the last round's C is tested; V stays as it is after the preset's `vae-rounds`, so that C can rely on it."""
+    if stage == "test":
+        return number + 1 == settings.rounds
+    return stage != "train-vae" or number < PRESETS[settings.preset]["later-rounds"]["vae_rounds"]
 
 
 def _run_stage(
@@ -145,8 +152,9 @@ def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     layers = [preset[stage], {"seed": settings.seed}, settings.overrides.get(stage, {})]
     made: Any = make_settings(STAGES[stage], settings.env, *layers)
     if stage == "rollouts" and number > 0:
-        episodes = made.episodes + number * preset["later-rounds"]["episodes"]
-        made = make_settings(STAGES[stage], settings.env, *layers, {"episodes": episodes, "policy": "controller"})
+        later = preset["later-rounds"]
+        episodes = made.episodes + number * later["episodes"]
+        made = replace(made, episodes=episodes, policy="controller", max_steps=later["max_steps"])
     return made
 
 

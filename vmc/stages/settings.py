@@ -148,6 +148,29 @@ class TestSettings:
     seed: int = option(0, least=0)
 
 
+@dataclass(frozen=True)
+class FaithfulnessSettings:
+    """How the dream is compared with reality.
+
+    Attributes:
+        controllers: how many of the means that the search saved, evenly spaced over it.
+        episodes: real episodes for each of them.
+        dreams: dreams for each of them.
+        temperature, horizon: of the dreams.
+        max_steps: a time limit of the real episodes; None leaves it to the environment.
+        seed: of the episodes.
+    """
+
+    env: str
+    controllers: int = option(12, least=2)
+    episodes: int = option(16, least=2)
+    dreams: int = option(64, least=2)
+    temperature: float = option(1.0, above=0)
+    horizon: int = option(300, least=1)
+    max_steps: int | None = option(None, least=1)
+    seed: int = option(0, least=0)
+
+
 STAGES: dict[str, type] = {
     "rollouts": CollectSettings,
     "train-vae": TrainVAESettings,

@@ -210,6 +210,9 @@ class _Evolution:
             figures["held_out"] = self._score_mean(fitness.held_out, place)
         if fitness.real is not None and settings.real_every and (since % settings.real_every == 0 or ended):
             figures["real"] = self._score_mean(fitness.real, "real")
+        if figures:
+            weights = {"parameters": self._search.mean}
+            save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info(), weights)
         judged = figures.get("real" if fitness.real is not None else "held_out")
         if judged is not None:
             self._keep_best(generation, judged)
@@ -266,6 +269,11 @@ def _resume(
     grown = settings.generations > counters.generation - counters.phase_start
     counters.finished = counters.finished and not grown
     return counters, search
+
+
+def means_folder(controller: Path) -> Path:
+    """Where the distribution's means are kept, one for each generation that was evaluated."""
+    return controller / "means"
 
 
 def _restored_search(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from vmc.storage.files import replacing_hdf5
 
-SCHEMA = 1
+SCHEMA = 2
 _FIELDS = ("means", "log_variances", "actions", "rewards", "index", "lengths", "terminated")
 Floats = npt.NDArray[np.float32]
 
@@ -54,22 +55,44 @@ class Latents:
         """Positions of the training episodes."""
         return np.flatnonzero(self.index % 10 != 3)
 
+    def episode(self, position: int) -> Latents:
+        """One episode by itself."""
+        frame, step = int(self.first_frames()[position]), int(self.first_steps()[position])
+        length = int(self.lengths[position])
+        frames, steps, own = slice(frame, frame + length + 1), slice(step, step + length), slice(position, position + 1)
+        return Latents(
+            self.means[frames],
+            self.log_variances[frames],
+            self.actions[steps],
+            self.rewards[steps],
+            self.index[own],
+            self.lengths[own],
+            self.terminated[own],
+        )
 
-def write_latents(path: Path, latents: Latents, vae: str, data: str) -> None:
-    """Writes the file atomically; `vae` is V's SHA-256 and `data` the data set's fingerprint."""
+
+def join(parts: Sequence[Latents]) -> Latents:
+    """Latent episodes end to end."""
+    return Latents(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS})
+
+
+def write_latents(path: Path, latents: Latents, vae: str, digests: Sequence[str]) -> None:
+    """Writes the file atomically; `vae` is V's SHA-256 and `digests` those of the episodes."""
     with replacing_hdf5(path) as file:
         for name in _FIELDS:
             values = getattr(latents, name)
             file.create_dataset(name, data=values, chunks=(min(len(values), 4096), *values.shape[1:]), fletcher32=True)
-        file.attrs.update(schema=SCHEMA, vae=vae, data=data)
+        file.create_dataset("digests", data=np.array(digests, "S64"), fletcher32=True, chunks=True)
+        file.attrs.update(schema=SCHEMA, vae=vae)
 
 
-def read_latents(path: Path, vae: str, data: str) -> Latents | None:
-    """The latents of exactly this V and these data; None when the file is absent, stale or damaged."""
+def read_latents(path: Path, vae: str) -> tuple[Latents, list[str]] | None:
+    """The latents that this very V made, with their episodes' digests; None where there are none or damaged ones."""
     try:
         with h5py.File(path, "r") as file:
-            if dict(file.attrs) != {"schema": SCHEMA, "vae": vae, "data": data}:
+            if dict(file.attrs) != {"schema": SCHEMA, "vae": vae}:
                 return None
-            return Latents(**{name: file[name][:] for name in _FIELDS})
+            digests = [digest.decode() for digest in file["digests"][:]]
+            return Latents(**{name: file[name][:] for name in _FIELDS}), digests
     except (OSError, KeyError):
         return None
