@@ -259,12 +259,11 @@ def _resume(
         return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
     counters = SearchCounters(**checkpoint.info["counters"])
-    if counters.inputs["dream"] == inputs["dream"]:
-        check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
-    if counters.inputs != inputs:
+    if counters.inputs != inputs:  # another search, which may have other settings
         counters = _new_phase(counters, inputs)
         mean = _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
+    check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
     search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
     grown = settings.generations > counters.generation - counters.phase_start
     counters.finished = counters.finished and not grown
