@@ -22,7 +22,13 @@ GROUPS = {
     "collection": ["official + np.savez_compressed", "vmc rollouts"],
     "vae": ["no loading", "vmc train-vae"],
     "mdrnn": ["no loading", "vmc train-mdrnn"],
-    "dream": ["one at a time, eager PyTorch", "64 x 16 as a batch (vmc)"],
+    "dream": [
+        "one at a time, eager PyTorch",
+        "64 x 16 as a batch (vmc)",
+        "real episodes, fast environment",
+        "64 x 16, threads",
+        "64 x 16, processes (vmc)",
+    ],
 }
 
 

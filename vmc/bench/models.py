@@ -13,6 +13,7 @@ from vmc.models.controller import ControllerSettings
 from vmc.models.dynamics import MDNRNN, DynamicsSettings
 from vmc.models.vae import ConvVAE
 from vmc.storage.checkpoint import save_checkpoint
+from vmc.storage.latents import Latents
 
 ACTION_SIZE = 3
 CONTROLLER = ControllerSettings(get_task(CARRACING).latent_size, get_task(CARRACING).hidden_size, ACTION_SIZE)
@@ -37,3 +38,13 @@ def make_run(run: Path) -> None:
 def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
     """A module's weights as NumPy arrays."""
     return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
+def make_latents(episodes: int, length: int) -> Latents:
+    """Made-up latent episodes of one length; the fourth is held out, as ever."""
+    rng = np.random.default_rng(0)
+    frames, steps = episodes * (length + 1), episodes * length
+    shapes = ((frames, CONTROLLER.latent_size), (frames, CONTROLLER.latent_size), (steps, ACTION_SIZE), (steps,))
+    means, log_variances, actions, rewards = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    lengths = np.full(episodes, length)
+    return Latents(means, log_variances, actions, rewards, np.arange(episodes), lengths, np.zeros(episodes, bool))

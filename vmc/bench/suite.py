@@ -12,8 +12,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from vmc.bench.contest import Result
+from vmc.bench.dreaming import bench_dream
 from vmc.bench.driving import bench_collection, bench_environment, bench_policy_loop, bench_step, bench_workers
-from vmc.bench.learning import bench_dream, bench_mdrnn, bench_vae, gemm_rate
+from vmc.bench.learning import bench_mdrnn, bench_vae, gemm_rate
 from vmc.envs import CARRACING, check_env
 from vmc.executors import available_cores
 from vmc.stages.device import choose_device

@@ -1,0 +1,111 @@
+"""What a dream costs: against stepping one at a time, against real episodes, and against the GEMM rate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vmc.bench.contest import Entry, Result, compare
+from vmc.bench.learning import gemm_rate
+from vmc.bench.models import ACTION_SIZE, CONTROLLER, make_latents, make_models, make_run
+from vmc.dream.starts import DreamStarts
+from vmc.dream.world import DreamSettings, DreamWorld
+from vmc.envs import CARRACING, ActionSquash
+from vmc.episode import Limits
+from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker
+from vmc.evolution.real import EpisodeJob, EpisodeWorker
+from vmc.executors import available_cores, make_executor
+from vmc.models.controller import controller_outputs
+
+_POPULATION, _ROLLOUTS, _HORIZON = 64, 16, 64
+_CANDIDATES = np.zeros((_POPULATION, CONTROLLER.num_parameters))
+
+
+def bench_dream(rounds: int, device: torch.device) -> list[Result]:
+    """Dream steps/s: 64 candidates x 16 rollouts."""
+    return _bench_batch(rounds, device) + _bench_cores(rounds, device)
+
+
+def _bench_batch(rounds: int, device: torch.device) -> list[Result]:
+    """On one core (or a GPU): a batch against one dream at a time."""
+    m = make_models()[1].settings
+    operations = 2 * (4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size))
+    operations += 2 * (m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2) + CONTROLLER.num_parameters)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    entries = [
+        Entry("one at a time, eager PyTorch", partial(_dream_alone, 300, device), operations),
+        Entry("64 x 16 as a batch (vmc)", partial(_dream_here, _make_worker(device)), operations),
+    ]
+    results = compare("dream, one core", "steps", entries, rounds, partial(gemm_rate, device))
+    torch.set_num_threads(threads)
+    return results
+
+
+def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
+    """On all cores: real episodes with the fast environment, and the dream on threads and on processes."""
+    cores = available_cores()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        make_run(Path(folder))
+        make_workers: list[Callable[[], Any]] = [
+            partial(EpisodeWorker, Path(folder), CARRACING),
+            partial(_make_worker, torch.device("cpu")),
+        ]
+        real, dream = (stack.enter_context(closing(make_executor(make, cores))) for make in make_workers)
+        entries = [
+            Entry("real episodes, fast environment", partial(_drive, real, 4 * cores)),
+            Entry("64 x 16, threads", partial(_dream_here, _make_worker(device))),
+            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, cores, held_out=False))),
+        ]
+        return compare(f"dream, {cores} cores", "steps", entries, rounds)
+
+
+def _make_worker(device: torch.device) -> DreamWorker:
+    _, dynamics = make_models()
+    with torch.no_grad():
+        dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
+    dynamics.to(device)
+    starts = DreamStarts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
+    squash = ActionSquash.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
+    world = DreamWorld(dynamics, DreamSettings(horizon=_HORIZON))
+    return DreamWorker(world, starts, starts, CONTROLLER, squash)
+
+
+def _dream_here(worker: DreamWorker) -> int:
+    return int(worker.run(DreamJob(_CANDIDATES, range(_ROLLOUTS), held_out=False)).lengths.sum())
+
+
+def _dream_there(fitness: DreamFitness) -> int:
+    return int(fitness.evaluate(_CANDIDATES, range(_ROLLOUTS)).lengths.sum())
+
+
+def _drive(executor: Any, episodes: int) -> int:
+    jobs = [EpisodeJob(_CANDIDATES[0], seed, Limits(max_steps=300)) for seed in range(episodes)]
+    return sum(outcome.episode_length for _, outcome in executor.map(jobs))
+
+
+@torch.no_grad()
+def _dream_alone(steps: int, device: torch.device) -> int:
+    """One dream as one would first write it: torch.distributions and the module's own forward."""
+    _, dynamics = make_models()
+    dynamics.to(device)
+    hidden = dynamics.initial_hidden(1)
+    latent = torch.zeros(1, CONTROLLER.latent_size, device=device)
+    parameters = torch.zeros(1, CONTROLLER.num_parameters, device=device)
+    for _ in range(steps):
+        action = controller_outputs(CONTROLLER, parameters, latent[None], hidden.h[None])[0].tanh()
+        prediction, hidden = dynamics(latent[:, None], action[:, None], hidden)
+        mixture = prediction.mixture
+        component = torch.distributions.Categorical(logits=mixture.log_weights).sample()[..., None]
+        mean, log_std = (field.gather(-1, component).squeeze(-1) for field in (mixture.means, mixture.log_stds))
+        latent = torch.distributions.Normal(mean, log_std.exp()).sample()[:, 0]
+        if torch.sigmoid(prediction.termination_logit).item() > 2:
+            break
+    return steps
