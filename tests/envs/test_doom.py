@@ -1,9 +1,12 @@
 """Take cover, measured in the engine itself."""
 
 import math
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -198,24 +201,44 @@ def test_a_misspelt_name_finds_it() -> None:
         make_env("VizdoomTakeCover-v2")
 
 
-_ALONE = "import time; from vmc.envs import make_env; env = make_env('VizdoomTakeCover-v1'); print(flush=True); "
+def test_a_temporary_folder_that_runs_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    with pytest.raises(VmcError, match="does not allow programs"):
+        make_env(TAKE_COVER)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("ending", ["time.sleep(60)", "env.close()"])
+_ALONE = f"""
+import time
+from vmc.envs import make_env
+env = make_env({TAKE_COVER!r})
+print(flush=True)
+time.sleep(0.5)
+"""
+_ENDINGS: dict[str, tuple[str, Callable[[int], None]]] = {
+    "closed": ("env.close()", lambda pid: None),
+    "killed": ("time.sleep(60)", lambda pid: os.kill(pid, signal.SIGKILL)),
+    "whole group terminated": ("time.sleep(60)", lambda pid: os.killpg(pid, signal.SIGTERM)),
+}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script sees to it")
-def test_nothing_is_left_behind(ending: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even after kill -9: no engine, no folder, and nothing in the working folder."""
+@pytest.mark.parametrize("ending", _ENDINGS)
+def test_nothing_is_left_behind(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it ends: no engine, no folder, and nothing in the working folder."""
     scratch, here = tmp_path / "scratch", tmp_path / "here"
     scratch.mkdir()
     here.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    with subprocess.Popen([sys.executable, "-c", _ALONE + ending], stdout=subprocess.PIPE, cwd=here) as process:
+    last_line, end = _ENDINGS[ending]
+    program = [sys.executable, "-c", _ALONE + last_line]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, cwd=here, start_new_session=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
-        if "sleep" in ending:
-            assert "vizdoom" in [child.name() for child in family]
-            process.kill()
+        assert "vizdoom" in [child.name() for child in family]
+        end(process.pid)
         process.wait(20)
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert list(scratch.glob("vmc-doom-*")) == []

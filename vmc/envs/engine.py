@@ -6,8 +6,12 @@ killed would leave it waiting for ever, with 10 MB of shared memory, and every s
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
+
+from vmc.errors import VmcError
 
 # The engine runs in the script's own folder. Beside it a watcher waits for the end of the engine or of the process that
 # started it ($PPID), whatever ended that; then it ends the engine ($$, by exec) and removes what is left.
@@ -19,6 +23,7 @@ for argument; do
     previous=$argument
 done
 (
+    trap '' HUP TERM
     while kill -0 $PPID && kill -0 $$; do sleep 1; done
     kill -0 $PPID || kill -9 $$
     rm -r "$folder"
@@ -29,8 +34,16 @@ exec '{engine}' "$@"
 
 
 def launcher(engine: Path) -> Path:
-    """A program that runs the engine in a new folder and cleans up after it (POSIX only: it is a shell script)."""
+    """A program that runs the engine in a new folder and cleans up after it (POSIX only: it is a shell script).
+
+    Raises:
+        VmcError: nothing can be run from the folder for temporary files.
+    """
     script = Path(tempfile.mkdtemp(prefix="vmc-doom-"), "engine")
     script.write_text(_SCRIPT.format(engine=str(engine).replace("'", "'\\''")), encoding="utf-8")
     script.chmod(0o700)
+    # ViZDoom's library crashes the interpreter when the program that it starts ends at once.
+    if not os.access(script, os.X_OK):
+        shutil.rmtree(script.parent)
+        raise VmcError(f"{script.parent.parent} does not allow programs to be run.", "Set TMPDIR to one that does.")
     return script
