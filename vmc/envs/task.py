@@ -16,6 +16,7 @@ from vmc.envs.squash import ActionSquash
 from vmc.errors import VmcError
 
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
+TAKE_COVER, OWN_TAKE_COVER = "VizdoomTakeCover-v1", "vmc/VizdoomTakeCover-v1"
 
 
 def _carracing_squash() -> ActionSquash:
@@ -29,12 +30,14 @@ class Task:
     """An environment's entry in the table.
 
     Attributes:
+        own_id: what our own version of the environment is registered as; None: there is none, the official one is made.
         crop_rows: keep rows `[0, crop_rows)` of the picture; None keeps all.
         squash: makes the action squash; None derives it from the Box action space.
         latent_size: Z, V's width.
         hidden_size: H, M's width.
     """
 
+    own_id: str | None = None
     crop_rows: int | None = None
     squash: Callable[[], ActionSquash] | None = None
     latent_size: int = 32
@@ -43,15 +46,21 @@ class Task:
 
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
-    CARRACING: Task(crop_rows=84, squash=_carracing_squash),
+    CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash),
+    # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
+    TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
 }
 
 
 def get_task(env_id: str) -> Task:
-    """The table's entry, or the default one; `CarRacing` and `module:CarRacing-v3` find that of `CarRacing-v3`."""
+    """The table's entry, or the default one.
+
+    `CarRacing`, `module:CarRacing-v3` and `vmc/FastCarRacing-v3` find that of `CarRacing-v3`.
+    """
     name = env_id.rsplit(":", maxsplit=1)[-1]
-    return next((task for known, task in TASKS.items() if name in (known, known.rpartition("-v")[0])), Task())
+    found = (task for known, task in TASKS.items() if name in (known, known.rpartition("-v")[0], task.own_id))
+    return next(found, Task())
 
 
 def env_slug(env_id: str) -> str:
@@ -70,9 +79,8 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
     Raises:
         VmcError: no such environment, or one whose observations or actions do not fit.
     """
-    fast = env_id == CARRACING and fast_drawing_is_proved()
     try:
-        env = gym.make(FAST_CARRACING if fast else env_id)
+        env = gym.make(_own_version(env_id))
     except (gym.error.Error, ImportError, ValueError, TypeError) as error:
         raise _unknown(env_id, error) from None
     problem = _misfit(env)
@@ -80,6 +88,12 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
         env.close()
         raise VmcError(f"{env_id} does not fit: {problem}.", "vmc needs uint8 pictures and a bounded Box action.")
     return PreprocessedFrames(env, get_task(env_id).crop_rows)
+
+
+def _own_version(env_id: str) -> str:
+    if env_id not in TASKS or (env_id == CARRACING and not fast_drawing_is_proved()):
+        return env_id
+    return TASKS[env_id].own_id or env_id
 
 
 def action_squash(env_id: str, env: gym.Env[Any, Any]) -> ActionSquash:
@@ -103,6 +117,6 @@ def _misfit(env: gym.Env[Any, Any]) -> str | None:
 
 def _unknown(env_id: str, error: Exception) -> VmcError:
     # Gymnasium's own message names the module or the version to take; without one, look for a similar name.
-    near = difflib.get_close_matches(env_id, gym.registry.keys(), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(env_id, {**TASKS, **gym.registry}, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}?" if near else "`--env` takes any registered id, or module:Id-v0."
     return VmcError(f"No environment {env_id!r}: {str(error).rstrip('.')}.", hint)
