@@ -12,6 +12,7 @@ from conftest import TOY, ToyRun
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker
 from vmc.executors import make_executor
+from vmc.models.controller import ControllerSettings
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.stages.dreaming import DreamSource, make_dream_worker
@@ -23,8 +24,12 @@ def _candidates(count: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((count, 8 + 32 + 1))
 
 
+def _source(toy: ToyRun) -> DreamSource:
+    return DreamSource(TOY, toy.data, toy.run, ControllerSettings(8, 32, 1), 0)
+
+
 def _worker(toy: ToyRun, settings: DreamSettings) -> DreamWorker:
-    return make_dream_worker(DreamSource(TOY, toy.data, toy.run, 0), settings, "cpu")
+    return make_dream_worker(_source(toy), settings, "cpu")
 
 
 def _dynamics(run: Path) -> MDNRNN:
@@ -43,7 +48,7 @@ def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: Toy
 
 def test_blocks_of_candidates_come_back_in_order(toy_session: ToyRun) -> None:
     settings = DreamSettings(horizon=20)
-    make_worker = partial(make_dream_worker, DreamSource(TOY, toy_session.data, toy_session.run, 0), settings, "cpu")
+    make_worker = partial(make_dream_worker, _source(toy_session), settings, "cpu")
     whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, held_out=True))
     with closing(make_executor(make_worker, 2)) as executor:
         counted: list[int] = []

@@ -7,6 +7,7 @@ from conftest import TOY, ToyRun
 from vmc.episode import Limits
 from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.executors import make_executor
+from vmc.models.controller import ControllerSettings
 
 SEEDS = [11, 12, 13]
 
@@ -16,7 +17,9 @@ def _candidates(count: int) -> np.ndarray:
 
 
 def _real(toy: ToyRun, candidates: np.ndarray, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
-    with closing(make_executor(partial(EpisodeWorker, toy.run, TOY), num_workers)) as executor:
+    with closing(
+        make_executor(partial(EpisodeWorker, toy.run, TOY, ControllerSettings(8, 32, 1)), num_workers)
+    ) as executor:
         scores = RealFitness(executor, Limits()).evaluate(candidates, SEEDS)
     return scores.returns, scores.lengths
 

@@ -8,7 +8,7 @@ from conftest import TOY, ToyRun
 
 from vmc.envs import ActionSquash
 from vmc.models.agent import Agent, Memory, load_agent
-from vmc.models.controller import ControllerSettings, LinearController
+from vmc.models.controller import Controller, ControllerSettings
 from vmc.models.dynamics import MDNRNN, DynamicsSettings
 from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, to_input
@@ -52,11 +52,10 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
     settings = ControllerSettings(32, 256, 3)
     parameters = np.random.default_rng(2).standard_normal(867) * 0.3
     agent = Agent(Vision(_arrays(vae)), Memory(_arrays(dynamics)), SQUASH, sample_latents)
-    agent.use(LinearController(settings, parameters))
+    agent.use(Controller(settings, parameters))
     agent.reset(np.random.default_rng(3))
     draws = np.random.default_rng(3)
-    draws.standard_normal(3)  # the exploration noise begins with a draw of its own
-    controller = LinearController(settings, parameters)
+    controller = Controller(settings, parameters)
     hidden = dynamics.initial_hidden(1)
     for frame in _frames(6):
         with torch.no_grad():
@@ -64,7 +63,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
             z = mean[0].numpy()
             if sample_latents:
                 z = z + np.exp(0.5 * log_variance[0].numpy()) * draws.standard_normal(32, np.float32)
-            action = SQUASH(controller(z, hidden.h[0].numpy()))
+            action = SQUASH(controller(z, hidden.h[0].numpy(), hidden.c[0].numpy()))
             hidden = dynamics.step(torch.from_numpy(z)[None], torch.from_numpy(action)[None], hidden)
         np.testing.assert_allclose(agent.act(frame), action, atol=1e-5)
 
@@ -76,7 +75,7 @@ def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
     step = memory.step
     memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
     agent = Agent(Vision(_arrays(vae)), memory, SQUASH, sample_latents=False, noise=1.0)
-    agent.use(LinearController(ControllerSettings(32, 256, 3), np.zeros(867)))
+    agent.use(Controller(ControllerSettings(32, 256, 3), np.zeros(867)))
     agent.reset(np.random.default_rng(0))
     applied = [agent.act(frame) for frame in _frames(5)]
     np.testing.assert_array_equal(applied, seen)

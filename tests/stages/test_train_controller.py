@@ -6,6 +6,8 @@ import pytest
 from conftest import ToyRun, toy_settings
 
 from vmc.errors import VmcError
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.stages import evaluate
 from vmc.stages import train_controller as stage
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
@@ -162,3 +164,16 @@ def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     means = [line["mean"] for line in read_metrics(run / "controller")]
     assert counters.best_generation == 12
     assert np.mean(means[-3:]) > np.mean(means[:2])
+
+
+@pytest.mark.parametrize(("inputs", "hidden_units", "dream"), [("z", 3, False), ("zch", 0, True)])
+def test_other_shapes_of_c_are_searched_stored_and_driven(
+    inputs: str, hidden_units: int, dream: bool, toy: ToyRun
+) -> None:
+    run = _without_controller(toy)
+    _train(toy, run, inputs=inputs, hidden_units=hidden_units, dream=dream, generations=2)
+    settings, parameters, _ = load_controller(run, vae_checkpoint(run), dynamics_checkpoint(run, vae_checkpoint(run)))
+    assert (settings.inputs, settings.hidden_units) == (inputs, hidden_units)
+    assert len(parameters) == settings.num_parameters
+    result = evaluate.test_controller(toy_settings("test", episodes=2), toy.data, run, "cpu", 0)
+    assert len(result["episodes"]) == 2

@@ -55,7 +55,7 @@ def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         make_run(Path(folder))
         make_workers: list[Callable[[], Any]] = [
-            partial(EpisodeWorker, Path(folder), CARRACING),
+            partial(EpisodeWorker, Path(folder), CARRACING, CONTROLLER),
             partial(_make_worker, torch.device("cpu")),
         ]
         real, dream = (stack.enter_context(closing(make_executor(make, cores))) for make in make_workers)
@@ -100,7 +100,7 @@ def _dream_alone(steps: int, device: torch.device) -> int:
     latent = torch.zeros(1, CONTROLLER.latent_size, device=device)
     parameters = torch.zeros(1, CONTROLLER.num_parameters, device=device)
     for _ in range(steps):
-        action = controller_outputs(CONTROLLER, parameters, latent[None], hidden.h[None])[0].tanh()
+        action = controller_outputs(CONTROLLER, parameters, latent, hidden).tanh()
         prediction, hidden = dynamics(latent[:, None], action[:, None], hidden)
         mixture = prediction.mixture
         component = torch.distributions.Categorical(logits=mixture.log_weights).sample()[..., None]

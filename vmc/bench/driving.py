@@ -27,7 +27,7 @@ from vmc.episode import Limits, Outcome, Recording, run_episode
 from vmc.evolution.real import EpisodeJob, EpisodeWorker
 from vmc.executors import Worker, make_executor
 from vmc.models.agent import Agent, Memory
-from vmc.models.controller import LinearController
+from vmc.models.controller import Controller
 from vmc.models.vae import to_input
 from vmc.models.vision import Vision
 from vmc.policies import BrownianPolicy
@@ -97,7 +97,7 @@ def bench_step(rounds: int, steps: int) -> list[Result]:
         "resize": lambda: resize(np.ascontiguousarray(picture[:crop])),
         "V's encoder": lambda: vision.encode(frame),
         "M's step": lambda: memory.step(latent, actions[0]),
-        "C and squash": lambda: squash(controller(latent, memory.h)),
+        "C and squash": lambda: squash(controller(latent, memory.h, memory.c)),
     }
     entries = [
         Entry("whole step", partial(_replay, PreprocessedFrames(env, crop), actions, agent.act)),
@@ -113,7 +113,7 @@ def bench_workers(rounds: int, steps: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as executors:
         make_run(Path(folder))
         workers: dict[str, Callable[[], Worker[EpisodeJob, Outcome]]]
-        workers = {"": partial(EpisodeWorker, Path(folder), CARRACING), ", counting": _Counting}
+        workers = {"": partial(EpisodeWorker, Path(folder), CARRACING, CONTROLLER), ", counting": _Counting}
         results = []
         for name, make_worker in workers.items():
             one, two = (executors.enter_context(closing(make_executor(make_worker, n))) for n in (1, 2))
@@ -160,8 +160,8 @@ def _repeat(part: Callable[[], Any], times: int) -> int:
     return times
 
 
-def _controller() -> LinearController:
-    return LinearController(CONTROLLER, np.zeros(CONTROLLER.num_parameters))
+def _controller() -> Controller:
+    return Controller(CONTROLLER, np.zeros(CONTROLLER.num_parameters))
 
 
 def _agent() -> Agent:

@@ -35,6 +35,7 @@ class Task:
         squash: makes the action squash; None derives it from the Box action space.
         latent_size: Z, V's width.
         hidden_size: H, M's width.
+        controller_inputs: what C sees of z, h and c.
     """
 
     own_id: str | None = None
@@ -42,13 +43,14 @@ class Task:
     squash: Callable[[], ActionSquash] | None = None
     latent_size: int = 32
     hidden_size: int = 256
+    controller_inputs: str = "zh"
 
 
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
     CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
-    TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512),
+    TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
 }
 

@@ -71,10 +71,8 @@ class DreamWorker:
                 dreams = dreams.compacted()
             if not dreams.alive.numel():
                 break
-            # Candidates' own weights: one product for each candidate's episodes.
-            grid = (*dreams.alive.shape, -1)
-            views = (dreams.latents.view(grid), dreams.hidden.h.view(grid))
-            outputs = controller_outputs(self._controller, parameters[dreams.candidates], *views).flatten(0, 1)
+            candidates = parameters[dreams.candidates]
+            outputs = controller_outputs(self._controller, candidates, dreams.latents, dreams.hidden)
             at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
             step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
             alive = dreams.alive.flatten()

@@ -13,7 +13,7 @@ from vmc.episode import Limits, Outcome, run_episode
 from vmc.evolution.fitness import Array, Scores
 from vmc.executors import Executor
 from vmc.models.agent import load_body
-from vmc.models.controller import LinearController
+from vmc.models.controller import Controller, ControllerSettings
 from vmc.seeding import stream
 
 
@@ -27,14 +27,15 @@ class EpisodeJob:
 
 
 class EpisodeWorker:
-    """Keeps an environment, V's encoder and M; runs whole episodes for any candidate."""
+    """Keeps an environment, V's encoder and M; runs whole episodes for any candidate of one shape."""
 
-    def __init__(self, run: Path, env: str) -> None:
-        self._agent, self._shape = load_body(run, env)
+    def __init__(self, run: Path, env: str, shape: ControllerSettings) -> None:
+        self._agent, _ = load_body(run, env)
+        self._shape = shape
         self._env = make_env(env)
 
     def run(self, job: EpisodeJob) -> Outcome:
-        self._agent.use(LinearController(self._shape, job.parameters))
+        self._agent.use(Controller(self._shape, job.parameters))
         return run_episode(self._env, self._agent, job.env_seed, stream(job.env_seed, "agent"), job.limits)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vmc.envs import ActionSquash, action_squash, make_env
 from vmc.episode import Action, Frame
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
-from vmc.models.controller import ControllerSettings, LinearController
+from vmc.models.controller import Controller, ControllerSettings
 from vmc.models.vision import Vision
 from vmc.policies import OrnsteinUhlenbeck
 from vmc.storage.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ class Memory:
     def reset(self) -> None:
         """Begins an episode: a state of zeros."""
         self.h = np.zeros(self.size, np.float32)
-        self._c = np.zeros(self.size, np.float32)
+        self.c = np.zeros(self.size, np.float32)
 
     def step(self, latent: Array, action: Array) -> None:
         """Moves the state by one step; latent (Z,), action (A,)."""
@@ -51,8 +51,8 @@ class Memory:
         gates[2 * size : 3 * size] = np.tanh(gates[2 * size : 3 * size])
         gates[3 * size :] = 0.5 * np.tanh(0.5 * gates[3 * size :]) + 0.5
         update, keep, new, output = gates.reshape(4, size)
-        self._c = keep * self._c + update * new
-        self.h = output * np.tanh(self._c)
+        self.c = keep * self.c + update * new
+        self.h = output * np.tanh(self.c)
 
 
 class Agent:
@@ -78,7 +78,7 @@ class Agent:
         self._noise = OrnsteinUhlenbeck(squash.size, _NOISE_CORRELATION_STEPS)
         self.source: dict[str, str] = {}
 
-    def use(self, controller: LinearController) -> None:
+    def use(self, controller: Controller) -> None:
         """Drives with this C from now on."""
         self._controller = controller
 
@@ -94,7 +94,7 @@ class Agent:
         if self._sample_latents:
             noise = self._rng.standard_normal(len(latent), dtype=np.float32)
             latent = latent + np.exp(0.5 * log_variance) * noise
-        outputs = self._controller(latent, self._memory.h)
+        outputs = self._controller(latent, self._memory.h, self._memory.c)
         if self._most_noise:
             outputs = outputs + self._noise_scale * self._noise.step().astype(np.float32)
         action = self._squash(outputs)
@@ -103,7 +103,7 @@ class Agent:
 
 
 def load_body(run: Path, env: str) -> tuple[Agent, ControllerSettings]:
-    """An agent without a controller, from a run's V and M, and the shape that its C has.
+    """An agent without a controller, from a run's V and M, and the shape that a linear C on [z, h] has.
 
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
@@ -120,10 +120,10 @@ def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
     """
     vae = vae_checkpoint(run, env)
     dynamics = dynamics_checkpoint(run, vae)
-    settings, parameters, checkpoint = load_controller(run, vae, dynamics)
+    controller = load_controller(run, vae, dynamics)
     agent, _ = _body(vae, dynamics, env, noise)
-    agent.use(LinearController(settings, parameters))
-    agent.source["controller"] = checkpoint.sha256
+    agent.use(Controller(controller.settings, controller.parameters))
+    agent.source["controller"] = controller.sha256
     return agent
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +59,16 @@ def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def load_controller(
-    run: Path, vae: Checkpoint, dynamics: Checkpoint
-) -> tuple[ControllerSettings, npt.NDArray[np.float64], Checkpoint]:
-    """The run's best C: its settings and its parameter vector.
+class StoredController(NamedTuple):
+    """A run's best C: its shape, its parameter vector (N,), and the hash that names it."""
+
+    settings: ControllerSettings
+    parameters: npt.NDArray[np.float64]
+    sha256: str
+
+
+def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint) -> StoredController:
+    """The run's best C.
 
     Raises:
         VmcError: missing, corrupt, not finite, or evolved with another V or M.
@@ -73,7 +79,7 @@ def load_controller(
             raise _strangers(checkpoint, "C", name, other, checkpoint.info[key], TRAIN_CONTROLLER)
     settings = stored_settings(ControllerSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
-    return settings, checkpoint.weights["parameters"], checkpoint
+    return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256)
 
 
 def require_finished(folder: Path, command: str) -> None:

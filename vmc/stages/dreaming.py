@@ -25,12 +25,14 @@ class DreamSource:
     """What a dream is made from: picklable, so that worker processes can make their own.
 
     Attributes:
+        controller: C's shape.
         seed: of the draws of z along the recorded episodes.
     """
 
     env: str
     data: Path
     run: Path
+    controller: ControllerSettings
     seed: int
 
 
@@ -74,6 +76,4 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
     made = make_env(source.env)
     squash = action_squash(source.env, made)
     made.close()
-    sizes = dynamics.settings
-    shape = ControllerSettings(sizes.latent_size, sizes.hidden_size, sizes.action_size)
-    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, shape, squash)
+    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, source.controller, squash)

@@ -19,7 +19,7 @@ from vmc.envs import check_env
 from vmc.episode import Limits
 from vmc.evolution.real import EpisodeJob, EpisodeWorker
 from vmc.executors import make_executor
-from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.models.checkpoints import StoredController, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.stages.dreaming import DreamSource, dream_fitness
@@ -44,19 +44,19 @@ def test_controller(
     started = time.monotonic()
     check_env(settings.env)
     vae = vae_checkpoint(run, settings.env)
-    _, parameters, checkpoint = load_controller(run, vae, dynamics_checkpoint(run, vae))
+    controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
     if settings.dream:
-        episodes = _in_the_dream(settings, data, run, device_name, parameters, seeds)
+        episodes = _in_the_dream(settings, data, run, device_name, controller, seeds)
     else:
-        episodes = _in_reality(settings, run, num_workers, parameters, checkpoint.sha256, seeds)
+        episodes = _in_reality(settings, run, num_workers, controller, seeds)
     result = {
         "env": settings.env,
         "episodes": episodes,
         **summary([episode["episode_return"] for episode in episodes]),
         "dream": settings.dream,
         "temperature": settings.temperature if settings.dream else None,
-        "controller": checkpoint.sha256,
+        "controller": controller.sha256,
         "seconds": round(time.monotonic() - started, 3),
         "config": asdict(settings),
         "versions": versions(),
@@ -97,14 +97,14 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: TestSettings, run: Path, num_workers: int, parameters: Any, controller: str, seeds: list[int]
+    settings: TestSettings, run: Path, num_workers: int, controller: StoredController, seeds: list[int]
 ) -> list[Row]:
     """Runs the episodes that are not yet in the journal of this controller under these settings."""
     limits = Limits(max_steps=settings.max_steps)
-    journal = _Journal(run / "test-episodes.jsonl", f"{controller} {limits}")
+    journal = _Journal(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
-    jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
-    make_worker = partial(EpisodeWorker, run, settings.env)
+    jobs = [EpisodeJob(controller.parameters, seed, limits) for seed in missing]
+    make_worker = partial(EpisodeWorker, run, settings.env, controller.settings)
     with (
         closing(make_executor(make_worker, num_workers)) as executor,
         Progress("test", len(seeds), "episodes", done=len(seeds) - len(missing)) as progress,
@@ -140,12 +140,12 @@ class _Journal:
 
 
 def _in_the_dream(
-    settings: TestSettings, data: Path, run: Path, device_name: str, parameters: Any, seeds: list[int]
+    settings: TestSettings, data: Path, run: Path, device_name: str, controller: StoredController, seeds: list[int]
 ) -> list[Row]:
     dream = DreamSettings(settings.temperature, settings.horizon)
-    source = DreamSource(settings.env, data, run, settings.seed)
+    source = DreamSource(settings.env, data, run, controller.settings, settings.seed)
     with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
-        scores = held_out.evaluate(parameters[None], seeds)
+        scores = held_out.evaluate(controller.parameters[None], seeds)
     return [_row(*values) for values in zip(seeds, scores.returns[0], scores.lengths[0], strict=True)]
 
 

@@ -17,7 +17,13 @@ from vmc.episode import Limits
 from vmc.errors import VmcError
 from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.executors import make_executor
-from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder
+from vmc.models.checkpoints import (
+    TRAIN_CONTROLLER,
+    controller_folder,
+    dynamics_checkpoint,
+    load_controller,
+    vae_checkpoint,
+)
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics
 from vmc.seeding import env_seed, torch_stream
@@ -114,10 +120,12 @@ def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str
     seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.episodes)]
     dream_seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.dreams)]
     dream = DreamSettings(settings.temperature, settings.horizon)
-    source = DreamSource(settings.env, data, run, settings.seed)
+    vae = vae_checkpoint(run, settings.env)
+    shape = load_controller(run, vae, dynamics_checkpoint(run, vae)).settings
+    source = DreamSource(settings.env, data, run, shape, settings.seed)
     with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
         dreamed = held_out.evaluate(parameters, dream_seeds).returns
-    with closing(make_executor(partial(EpisodeWorker, run, settings.env), num_workers)) as executor:
+    with closing(make_executor(partial(EpisodeWorker, run, settings.env, shape), num_workers)) as executor:
         real = RealFitness(executor, Limits(settings.max_steps)).evaluate(parameters, seeds).returns
     return {
         "generations": generations,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmc.config import option
+from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
 from vmc.policies import POLICIES
 
 
@@ -62,7 +63,7 @@ class TrainMDRNNSettings:
     """How M is trained.
 
     Attributes:
-        epochs: at most so many passes over the training episodes.
+        epochs: at most so many passes over the training episodes; 0 leaves M as it is, at random at first.
         patience: stop after so many epochs without a better validation loss.
         batch_size: episodes side by side.
         window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
@@ -75,7 +76,7 @@ class TrainMDRNNSettings:
     """
 
     env: str
-    epochs: int = option(least=1)
+    epochs: int = option(least=0)
     patience: int = option(10, least=1)
     batch_size: int = option(16, least=1)
     window: int = option(128, least=1)
@@ -93,6 +94,8 @@ class TrainControllerSettings:
 
     Attributes:
         dream: take the fitness from the dream.
+        inputs: what C sees: z, and M's state h and c; the environment's entry in the table of tasks decides otherwise.
+        hidden_units: of a hidden layer of tanh units in C; 0 has none.
         population: candidates a generation.
         rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
         generations: at most so many, for the present V and M.
@@ -111,6 +114,8 @@ class TrainControllerSettings:
     env: str
     generations: int = option(least=1)
     dream: bool = False
+    inputs: str | None = option(None, choices=CONTROLLER_INPUTS)
+    hidden_units: int = option(0, least=0)
     population: int = option(32, least=4)
     rollouts_per_candidate: int = option(4, least=1)
     step_size: float = option(0.1, above=0)

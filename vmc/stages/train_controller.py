@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vmc.dream.world import DreamSettings
+from vmc.envs import get_task
 from vmc.episode import Limits
 from vmc.evolution.fitness import Fitness, Scores
 from vmc.evolution.real import EpisodeWorker, RealFitness
@@ -78,11 +79,13 @@ def train_controller(
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     body, shape = load_body(run, settings.env)
+    inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
+    shape = replace(shape, inputs=inputs_of_c, hidden_units=settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "dream": settings.dream}
     if settings.dream:
         inputs["data"] = RolloutDataset(data).fingerprint()  # dreams start from recorded moments
     folder = controller_folder(run)
-    with locked(folder), _fitness(settings, data, run, device_name, num_workers) as fitness:
+    with locked(folder), _fitness(settings, shape, data, run, device_name, num_workers) as fitness:
         evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
         return evolution.run()
 
@@ -103,17 +106,22 @@ class _Fitness(NamedTuple):
 
 @contextmanager
 def _fitness(
-    settings: TrainControllerSettings, data: Path, run: Path, device_name: str, num_workers: int
+    settings: TrainControllerSettings,
+    shape: ControllerSettings,
+    data: Path,
+    run: Path,
+    device_name: str,
+    num_workers: int,
 ) -> Iterator[_Fitness]:
     with ExitStack() as stack:
         limits = Limits(settings.max_steps)
         # Workers start with the first job, so these cost nothing where nobody drives.
-        make_worker = partial(EpisodeWorker, run, settings.env)
+        make_worker = partial(EpisodeWorker, run, settings.env, shape)
         executor = stack.enter_context(closing(make_executor(make_worker, num_workers)))
         real = RealFitness(executor, limits)
         if settings.dream:
             dream = DreamSettings(settings.temperature, settings.horizon)
-            source = DreamSource(settings.env, data, run, settings.seed)
+            source = DreamSource(settings.env, data, run, shape, settings.seed)
             training, held_out = stack.enter_context(dream_fitness(source, dream, device_name, num_workers))
             yield _Fitness(training, held_out, real if settings.real_every else None)
         else:
