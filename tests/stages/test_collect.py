@@ -73,7 +73,7 @@ def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_p
         policy = next(iter(dataset.sources.values())).policy
         assert policy["name"] == "controller"
         assert policy["noise"] == noise
-        assert len(policy["controller"]["controller"]) == 64  # a SHA-256
+        assert [len(source["controller"]) for source in policy["controllers"]] == [64, 64]  # SHA-256 of best, latest
     assert len(fingerprints) == 2
 
 

@@ -112,15 +112,18 @@ def load_body(run: Path, env: str) -> tuple[Agent, ControllerSettings]:
     return _body(vae, dynamics_checkpoint(run, vae), env, noise=0.0)
 
 
-def load_agent(run: Path, env: str, noise: float = 0.0) -> Agent:
+def load_agent(run: Path, env: str, noise: float = 0.0, name: str = "best") -> Agent:
     """A run's V, M and C, ready to drive.
+
+    Args:
+        name: which C: the `best`, or the `latest`, the mean of the search where it stands.
 
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
     vae = vae_checkpoint(run, env)
     dynamics = dynamics_checkpoint(run, vae)
-    controller = load_controller(run, vae, dynamics)
+    controller = load_controller(run, vae, dynamics, name)
     agent, _ = _body(vae, dynamics, env, noise)
     agent.use(Controller(controller.settings, controller.parameters))
     agent.source["controller"] = controller.sha256

@@ -67,13 +67,13 @@ class StoredController(NamedTuple):
     sha256: str
 
 
-def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint) -> StoredController:
-    """The run's best C.
+def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str = "best") -> StoredController:
+    """The run's best C, or its `latest`: the mean of the search where it stands.
 
     Raises:
         VmcError: missing, corrupt, not finite, or evolved with another V or M.
     """
-    checkpoint = _finite(load_checkpoint(controller_folder(run), "best", TRAIN_CONTROLLER))
+    checkpoint = _finite(load_checkpoint(controller_folder(run), name, TRAIN_CONTROLLER))
     for name, key, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
         if checkpoint.info[key] != other.sha256:
             raise _strangers(checkpoint, "C", name, other, checkpoint.info[key], TRAIN_CONTROLLER)

@@ -100,7 +100,7 @@ class _CollectWorker:
         self._settings = settings
         self._data = data
         self._env = make_env(settings.env)
-        self._policy, description = _make_policy(settings, self._env, run)
+        self._policies, description = _make_policies(settings, self._env, run)
         self._source = Source(settings.env, PREPROCESSING, description, settings.seed)
 
     def run(self, indices: list[int]) -> list[tuple[float, int]]:
@@ -116,7 +116,7 @@ class _CollectWorker:
         recording = Recording()
         outcome = run_episode(
             self._env,
-            self._policy,
+            self._policies[index % len(self._policies)],
             env_seed(settings.seed, "rollouts", index),
             stream(settings.seed, f"policy/{settings.policy}", index),
             Limits(max_steps=settings.max_steps),
@@ -133,14 +133,22 @@ class _CollectWorker:
         )
 
 
-def _make_policy(settings: CollectSettings, env: object, run: Path | None) -> tuple[Policy, dict[str, object]]:
+def _make_policies(
+    settings: CollectSettings, env: object, run: Path | None
+) -> tuple[list[Policy], dict[str, object]]:
+    """Policies that take turns by the episode's number, and their description.
+
+    The best C drives, and the mean of the search where it stands: where a search has found what pays in the dream
+    but not in reality, M has to see it.
+    """
     import gymnasium as gym
 
     assert isinstance(env, gym.Env)
     description: dict[str, object] = {"name": settings.policy, "max_steps": settings.max_steps}
     if settings.policy in POLICIES:
-        return POLICIES[settings.policy](action_squash(settings.env, env)), description
+        return [POLICIES[settings.policy](action_squash(settings.env, env))], description
     if run is None:
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
-    agent = load_agent(run, settings.env, noise=settings.noise)
-    return agent, description | {"noise": settings.noise, "controller": agent.source}
+    agents = [load_agent(run, settings.env, settings.noise, name) for name in ("best", "latest")]
+    sources = [agent.source for agent in agents]
+    return list(agents), description | {"noise": settings.noise, "controllers": sources}
