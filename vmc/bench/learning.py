@@ -16,7 +16,7 @@ from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.models import ACTION_SIZE, CONTROLLER, make_models
 from vmc.config import make_settings
 from vmc.dream.linear import PackedLinear
-from vmc.dream.starts import DreamStarts
+from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import CARRACING, ActionSquash
 from vmc.evolution.dreamed import DreamJob, DreamWorker
@@ -146,7 +146,7 @@ def _dream(horizon: int, device: torch.device) -> DreamWorker:
     with torch.no_grad():
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     dynamics.to(device)
-    starts = DreamStarts(dynamics, _latents(2), np.array([0]), sample_latents=True, seed=0)
+    starts = record_starts(dynamics, _latents(2), np.array([0]), sample_latents=True, seed=0)
     squash = ActionSquash.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
     return DreamWorker(DreamWorld(dynamics, DreamSettings(horizon=horizon)), starts, starts, CONTROLLER, squash)
 
