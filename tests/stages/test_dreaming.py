@@ -11,6 +11,7 @@ from conftest import ToyRun, toy_settings
 from vmc.dream.trained import load_dream
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.stages.encode import ensure_latents
+from vmc.stages.inspection import inspect_path
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.rollouts import RolloutDataset
 
@@ -30,6 +31,7 @@ def test_the_kept_moments_are_of_training_episodes(toy_session: ToyRun) -> None:
     frames = latents.first_frames()
     training = np.concatenate([latents.means[frames[e] : frames[e] + latents.lengths[e]] for e in latents.training()])
     starts = load_dream(toy_session.run).starts
+    assert any("starts of dreams" in line for line in inspect_path(toy_session.run))
     assert 12 < len(starts) <= 512
     for mean in starts.means.numpy():
         assert (training == mean).all(axis=1).any()

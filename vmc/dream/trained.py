@@ -14,13 +14,11 @@ from gymnasium.spaces import Box
 
 from vmc.dream.starts import DreamStarts
 from vmc.errors import VmcError
-from vmc.models.checkpoints import TRAIN_MDRNN, dynamics_folder
+from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
 from vmc.models.dynamics import MDNRNN, Hidden
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.vae import ConvVAE
 from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, save_checkpoint
-
-STARTS = "starts"
 
 
 class TrainedDream(NamedTuple):

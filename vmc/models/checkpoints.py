@@ -15,6 +15,8 @@ from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, re
 
 Settings = TypeVar("Settings")
 TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
+# Beside M's checkpoints: moments for dreams to begin at.
+STARTS = "starts"
 
 
 def vae_folder(run: Path) -> Path:
