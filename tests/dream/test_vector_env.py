@@ -150,7 +150,9 @@ def test_a_mask_with_a_seed_seeds_no_other_dream() -> None:
         env = DreamVectorEnv(2, make_dream())
         env.reset(seed=0)
         fresh, _ = env.reset(seed=seed, options={"reset_mask": np.array([True, False])})
-        runs.append(np.array([fresh, *(env.step(_actions(GO, GO))[0] for _ in range(20))]))
+        later = [env.step(_actions(GO, GO))[0] for _ in range(20)]
+        later.append(env.reset(options={"reset_mask": np.array([False, True])})[0])
+        runs.append(np.array([fresh, *later]))
     np.testing.assert_array_equal(runs[0][:, 1], runs[1][:, 1])
     assert not np.array_equal(runs[0][:, 0], runs[1][:, 0])
 
