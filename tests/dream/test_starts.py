@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from vmc.dream.starts import DreamStarts
+from vmc.dream.starts import record_starts
 from vmc.models.dynamics import MDNRNN, DynamicsSettings
 from vmc.seeding import stream
 from vmc.storage.latents import Latents
@@ -23,7 +23,7 @@ def _dynamics() -> MDNRNN:
 
 def test_starts_are_recorded_moments_with_the_state_that_m_had_there() -> None:
     latents, dynamics = _latents(), _dynamics()
-    starts = DreamStarts(dynamics, latents, np.array([1]), sample_latents=False, seed=0)
+    starts = record_starts(dynamics, latents, np.array([1]), sample_latents=False, seed=0)
     assert len(starts) == 4  # steps 0, 10, 20 and 30 of an episode of 31
     drawn, hidden = starts.draw([stream(seed, "test") for seed in range(40)])
     first_frame, first_step = 26, 25
@@ -42,7 +42,7 @@ def test_starts_are_recorded_moments_with_the_state_that_m_had_there() -> None:
 
 
 def test_a_draw_depends_on_its_own_generator_alone() -> None:
-    starts = DreamStarts(_dynamics(), _latents(), np.array([0, 1]), sample_latents=True, seed=0)
+    starts = record_starts(_dynamics(), _latents(), np.array([0, 1]), sample_latents=True, seed=0)
     many, _ = starts.draw([stream(seed, "test") for seed in (7, 8, 9)])
     one, _ = starts.draw([stream(8, "test")])
     assert torch.equal(many[1:2], one)

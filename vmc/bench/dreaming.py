@@ -15,7 +15,7 @@ import torch
 from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.learning import gemm_rate
 from vmc.bench.models import ACTION_SIZE, CONTROLLER, make_latents, make_models, make_run
-from vmc.dream.starts import DreamStarts
+from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import CARRACING, ActionSquash
 from vmc.episode import Limits
@@ -72,7 +72,7 @@ def _make_worker(device: torch.device) -> DreamWorker:
     with torch.no_grad():
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     dynamics.to(device)
-    starts = DreamStarts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
+    starts = record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
     squash = ActionSquash.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
     world = DreamWorld(dynamics, DreamSettings(horizon=_HORIZON))
     return DreamWorker(world, starts, starts, CONTROLLER, squash)

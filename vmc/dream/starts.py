@@ -16,7 +16,41 @@ _STRIDE = 10
 
 
 class DreamStarts:
-    """Every tenth moment of recorded episodes: V's posterior of its frame, and M's state before it.
+    """Moments that dreams begin at: V's posterior of a frame, and M's state before it.
+
+    Args:
+        means, log_variances: V's posterior, (N, Z).
+        hidden: M's state, (N, H), on the same device.
+        sample_latents: whether z is drawn from the posterior, as everywhere else in the run.
+    """
+
+    def __init__(self, means: Tensor, log_variances: Tensor, hidden: Hidden, sample_latents: bool) -> None:
+        self.means, self.log_variances, self.hidden = means, log_variances, hidden
+        self._sample = sample_latents
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def selected(self, moments: npt.NDArray[np.int64]) -> DreamStarts:
+        """These moments alone, by their positions."""
+        chosen = torch.from_numpy(moments).to(self.means.device)
+        hidden = Hidden(self.hidden.h[chosen], self.hidden.c[chosen])
+        return DreamStarts(self.means[chosen], self.log_variances[chosen], hidden, self._sample)
+
+    def draw(self, generators: list[np.random.Generator]) -> tuple[Tensor, Hidden]:
+        """One start for each generator: latents (R, Z) and states (R, H)."""
+        drawn = self.selected(np.array([generator.integers(len(self)) for generator in generators]))
+        means, hidden = drawn.means, drawn.hidden
+        if not self._sample:
+            return means, hidden
+        noise = np.stack([generator.standard_normal(means.shape[1], np.float32) for generator in generators])
+        return sample_latent(means, drawn.log_variances, torch.from_numpy(noise).to(means.device)), hidden
+
+
+def record_starts(
+    dynamics: MDNRNN, latents: Latents, episodes: npt.NDArray[np.int64], sample_latents: bool, seed: int
+) -> DreamStarts:
+    """Every tenth moment of recorded episodes.
 
     M's state comes from M itself, run over the episode from its first frame, so a dream that starts in the middle
     of a drive knows how it got there.
@@ -24,47 +58,22 @@ class DreamStarts:
     Args:
         dynamics: M, on the device where the dreams will run.
         episodes: positions in `latents` of the episodes to start from.
-        sample_latents: whether z is drawn from the posterior, as everywhere else in the run.
     """
-
-    def __init__(
-        self,
-        dynamics: MDNRNN,
-        latents: Latents,
-        episodes: npt.NDArray[np.int64],
-        sample_latents: bool,
-        seed: int,
-    ) -> None:
-        self._sample = sample_latents
-        generator = torch_stream(seed, "dream/starts")
-        lengths = latents.lengths[episodes]
-        frames, steps = latents.first_frames()[episodes], latents.first_steps()[episodes]
-        # All episodes side by side, padded with zeros to the longest; nothing starts in a terminal frame.
-        means, log_variances = (_padded(values, frames, lengths) for values in (latents.means, latents.log_variances))
-        noise = torch.randn(means.shape, generator=generator)
-        drawn = sample_latent(means, log_variances, noise) if sample_latents else means
-        actions = _padded(latents.actions, steps, lengths)
-        hidden = _hidden_before(dynamics, drawn, actions)
-        moments = torch.arange(0, means.shape[1], _STRIDE)
-        kept = moments < torch.from_numpy(lengths)[:, None]
-        device = hidden.h.device
-        self._means, self._log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
-        kept = kept.to(device)
-        self._hidden = Hidden(hidden.h[kept], hidden.c[kept])
-
-    def __len__(self) -> int:
-        return len(self._means)
-
-    def draw(self, generators: list[np.random.Generator]) -> tuple[Tensor, Hidden]:
-        """One start for each generator: latents (R, Z) and states (R, H)."""
-        chosen = torch.tensor([int(generator.integers(len(self))) for generator in generators])
-        chosen = chosen.to(self._means.device)
-        means = self._means[chosen]
-        hidden = Hidden(self._hidden.h[chosen], self._hidden.c[chosen])
-        if not self._sample:
-            return means, hidden
-        noise = np.stack([generator.standard_normal(means.shape[1], np.float32) for generator in generators])
-        return sample_latent(means, self._log_variances[chosen], torch.from_numpy(noise).to(means.device)), hidden
+    generator = torch_stream(seed, "dream/starts")
+    lengths = latents.lengths[episodes]
+    frames, steps = latents.first_frames()[episodes], latents.first_steps()[episodes]
+    # All episodes side by side, padded with zeros to the longest; nothing starts in a terminal frame.
+    means, log_variances = (_padded(values, frames, lengths) for values in (latents.means, latents.log_variances))
+    noise = torch.randn(means.shape, generator=generator)
+    drawn = sample_latent(means, log_variances, noise) if sample_latents else means
+    actions = _padded(latents.actions, steps, lengths)
+    hidden = _hidden_before(dynamics, drawn, actions)
+    moments = torch.arange(0, means.shape[1], _STRIDE)
+    kept = moments < torch.from_numpy(lengths)[:, None]
+    device = hidden.h.device
+    means, log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
+    kept = kept.to(device)
+    return DreamStarts(means, log_variances, Hidden(hidden.h[kept], hidden.c[kept]), sample_latents)
 
 
 def _padded(values: npt.NDArray[np.float32], firsts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Tensor:

@@ -15,6 +15,8 @@ from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, re
 
 Settings = TypeVar("Settings")
 TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
+# Beside M's checkpoints: moments for dreams to begin at.
+STARTS = "starts"
 
 
 def vae_folder(run: Path) -> Path:
@@ -74,9 +76,9 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
         VmcError: missing, corrupt, not finite, or evolved with another V or M.
     """
     checkpoint = _finite(load_checkpoint(controller_folder(run), name, TRAIN_CONTROLLER))
-    for name, key, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
+    for model, key, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
         if checkpoint.info[key] != other.sha256:
-            raise _strangers(checkpoint, "C", name, other, checkpoint.info[key], TRAIN_CONTROLLER)
+            raise _strangers(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
     settings = stored_settings(ControllerSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
     return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256)

@@ -133,9 +133,7 @@ class _CollectWorker:
         )
 
 
-def _make_policies(
-    settings: CollectSettings, env: object, run: Path | None
-) -> tuple[list[Policy], dict[str, object]]:
+def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> tuple[list[Policy], dict[str, object]]:
     """Policies that take turns by the episode's number, and their description.
 
     The best C drives, and the mean of the search where it stands: where a search has found what pays in the dream

@@ -8,16 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vmc.dream.starts import DreamStarts
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from vmc.dream.starts import record_starts
+from vmc.dream.trained import save_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import PREPROCESSING, action_squash, make_env
 from vmc.evolution.dreamed import DreamFitness, DreamWorker
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
-from vmc.models.loading import load_dynamics
+from vmc.models.loading import load_dynamics, load_vae
+from vmc.seeding import stream
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
+from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches
+
+# What is kept beside M for those who have no data: a megabyte of moments, from no more episodes than fit in memory.
+_KEPT_EPISODES, _KEPT_MOMENTS = 64, 512
 
 
 @dataclass(frozen=True)
@@ -70,10 +80,37 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
     dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
     training, held_out = (
-        DreamStarts(dynamics, latents, episodes, checkpoint.info["sample_latents"], source.seed)
+        record_starts(dynamics, latents, episodes, checkpoint.info["sample_latents"], source.seed)
         for episodes in (latents.training(), latents.held_out())
     )
     made = make_env(source.env)
     squash = action_squash(source.env, made)
     made.close()
     return DreamWorker(DreamWorld(dynamics, settings), training, held_out, source.controller, squash)
+
+
+def keep_starts(run: Path, latents: Latents, action_space: Box, seed: int, device: torch.device) -> None:
+    """Keeps moments of the training episodes, with the best M's states, in the run: all that its dreams need.
+
+    Raises:
+        VmcError: V or M missing or corrupt; a folder that cannot be written.
+    """
+    dynamics, checkpoint = load_dynamics(run, load_vae(run)[1])
+    generator = stream(seed, "mdrnn/starts")
+    episodes = np.sort(generator.permutation(latents.training())[:_KEPT_EPISODES])
+    sample_latents = checkpoint.info["sample_latents"]
+    starts = record_starts(dynamics.to(device), latents, episodes, sample_latents, seed)
+    kept = np.sort(generator.permutation(len(starts))[:_KEPT_MOMENTS])
+    save_starts(run, starts.selected(kept), checkpoint, action_space)
+
+
+def real_action_space(env: str) -> Box:
+    """The environment's own.
+
+    Raises:
+        VmcError: no such environment, or one whose observations or actions do not fit.
+    """
+    made = make_env(env)
+    made.close()
+    assert isinstance(made.action_space, Box)  # make_env refuses others
+    return made.action_space

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from vmc.errors import VmcError
-from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.models.checkpoints import STARTS, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.rollouts import RolloutDataset
 
@@ -37,7 +37,7 @@ def inspect_path(path: Path) -> Iterator[str]:
         yield from _stage(path)
     elif path.name in ("test.json", "test-dream.json"):
         yield from _score(path)
-    elif path.name in ("best.json", "latest.json"):
+    elif path.name in ("best.json", "latest.json", f"{STARTS}.json"):
         yield from _checkpoint(path.parent, path.stem)
     elif path.suffix == ".h5" and path.is_file():
         yield from _hdf5(path)
@@ -62,7 +62,7 @@ def _run(path: Path) -> Iterator[str]:
 
 
 def _stage(path: Path) -> Iterator[str]:
-    for name in ("best", "latest"):
+    for name in ("best", "latest", STARTS):
         if (path / f"{name}.json").exists():
             yield from _checkpoint(path, name)
 
@@ -70,7 +70,7 @@ def _stage(path: Path) -> Iterator[str]:
 def _checkpoint(folder: Path, name: str) -> Iterator[str]:
     checkpoint = load_checkpoint(folder, name, f"vmc train-{folder.name}")
     size = sum(array.size for array in checkpoint.weights.values())
-    kind = _FOLDERS.get(folder.name, "a model")
+    kind = "starts of dreams" if name == STARTS else _FOLDERS.get(folder.name, "a model")
     yield f"{checkpoint.path}: {kind}, {size:,} numbers, SHA-256 {checkpoint.sha256[:12]}, intact"
     for key in ("model", "metrics", "held_out_return", "generation", "epoch", "finished", "counters"):
         if key in checkpoint.info:

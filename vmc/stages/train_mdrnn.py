@@ -19,6 +19,7 @@ from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
 from vmc.models.mixture import negative_log_likelihood
 from vmc.seeding import seeded_initialisation, stream, torch_stream
 from vmc.stages.device import choose_device
+from vmc.stages.dreaming import keep_starts, real_action_space
 from vmc.stages.dynamics_report import report_dynamics
 from vmc.stages.encode import ensure_latents
 from vmc.stages.sequences import LatentSequences, SequenceBatch
@@ -144,16 +145,20 @@ def train_mdrnn(
 ) -> tuple[Counters, dict[str, float]]:
     """Encodes the data where that is needed, then trains M, or goes on where it was stopped.
 
+    Beside M it keeps moments for dreams to begin at, so that they need no data.
+
     Returns:
         The counters, and the report on held-out episodes (also in `report.json`).
 
     Raises:
-        VmcError: V missing or unfinished, no data, settings that changed, a folder that cannot be written.
+        VmcError: V missing or unfinished, no data, no such environment, settings that changed, a folder that
+            cannot be written.
     """
     device = choose_device(device_name)
     require_finished(vae_folder(run), TRAIN_VAE)
     dataset = RolloutDataset(data)
     check_env_matches(dataset, settings.env, PREPROCESSING)
+    action_space = real_action_space(settings.env)
     split_held_out(dataset.episodes)
     folder = dynamics_folder(run)
     with locked(folder):
@@ -165,6 +170,7 @@ def train_mdrnn(
         plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
+        keep_starts(run, latents, action_space, settings.seed, device)
     return counters, report
 
 

@@ -1,0 +1,113 @@
+"""Dreams side by side that begin and end each by itself, each with its own random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vmc.dream.observations import as_array
+from vmc.dream.trained import TrainedDream
+from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.errors import VmcError
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating]
+
+# Steps for which a dream draws its random numbers at once: a call for each dream and step would cost more than M.
+_DRAWN_AT_ONCE = 16
+
+
+class DreamBatch:
+    """N dreams of one world.
+
+    What a dream meets depends on its own generator and actions alone: each episode takes from it a start, then
+    blocks of noise.
+
+    Attributes:
+        latents: (N, Z).
+        hidden: M's states, (N, H).
+    """
+
+    def __init__(self, dream: TrainedDream, settings: DreamSettings, num_dreams: int) -> None:
+        self._starts, self._space = dream.starts, dream.action_space
+        self._world = DreamWorld(dream.dynamics, settings)
+        self._device = dream.starts.means.device
+        self._noise = _NoiseBlocks(num_dreams, self._world.latent_size)
+        self.hidden = dream.dynamics.initial_hidden(num_dreams)
+        self.hidden = self.hidden._replace(c=self.hidden.c.clone())  # not the same zeros: rows are written to
+        self.latents = self.hidden.h.new_zeros(num_dreams, self._world.latent_size)
+
+    def begin(self, rows: Bools, generators: Sequence[np.random.Generator]) -> None:
+        """Begins new episodes of some dreams.
+
+        Args:
+            rows: which, (N,).
+            generators: of all N; those of `rows` are drawn from, now and until the next call.
+        """
+        chosen = np.flatnonzero(rows).tolist()
+        latents, hidden = self._starts.draw([generators[row] for row in chosen])
+        where = torch.tensor(chosen, device=self._device)
+        self.latents[where] = latents
+        self.hidden.h[where], self.hidden.c[where] = hidden.h, hidden.c
+        self._noise.restart(chosen, generators)
+
+    def step(self, actions: Floats, going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
+        """Steps the dreams that are `going`, (N,); the others draw nothing, and must begin anew after this.
+
+        They are computed all the same: the products of a batch of another size may be rounded otherwise, and a
+        dream should not feel that its neighbours come and go.
+
+        Args:
+            actions: (N, A), clipped to the real action space: M has seen no others.
+
+        Returns:
+            Rewards in the environment's units and terminations, each (N,).
+
+        Raises:
+            VmcError: actions of another shape, or not finite.
+        """
+        self._check(actions)
+        clipped = np.clip(actions, self._space.low, self._space.high).astype(np.float32)
+        noise = Noise(*(torch.from_numpy(numbers).to(self._device) for numbers in self._noise.draw(going)))
+        step = self._world.step(self.latents, self.hidden, torch.from_numpy(clipped).to(self._device), noise)
+        self.latents, self.hidden = step.latents, step.hidden
+        return as_array(step.rewards.double()), as_array(step.terminated)
+
+    def _check(self, actions: Floats) -> None:
+        expected = (len(self.latents), *self._space.shape)
+        if actions.shape != expected:
+            raise VmcError(f"The actions have shape {actions.shape}; this dream expects {expected}.")
+        if not np.isfinite(actions).all():
+            raise VmcError("The actions hold NaN or infinity.", "Has the policy diverged?")
+
+
+class _NoiseBlocks:
+    """The next random numbers of N dreams, each from its own stream."""
+
+    def __init__(self, num_dreams: int, latent_size: int) -> None:
+        shape = (num_dreams, _DRAWN_AT_ONCE, latent_size)
+        self._uniform, self._normal = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._termination = np.zeros(shape[:2], np.float32)
+        self._generators: dict[int, np.random.Generator] = {}
+        self._next = np.zeros(num_dreams, np.int64)
+        self._rows = np.arange(num_dreams)
+
+    def restart(self, rows: list[int], generators: Sequence[np.random.Generator]) -> None:
+        """What is left of these dreams' blocks is forgotten."""
+        self._generators.update({row: generators[row] for row in rows})
+        self._next[rows] = _DRAWN_AT_ONCE
+
+    def draw(self, going: Bools) -> tuple[npt.NDArray[np.float32], ...]:
+        """A step's numbers, the fields of `Noise`; where a dream is not going, any numbers."""
+        for row in np.flatnonzero(going & (self._next == _DRAWN_AT_ONCE)).tolist():
+            generator = self._generators[row]
+            uniform = generator.random((_DRAWN_AT_ONCE, self._uniform.shape[2] + 1), np.float32)
+            self._uniform[row], self._termination[row] = uniform[:, 1:], uniform[:, 0]
+            self._normal[row] = generator.standard_normal(self._normal.shape[1:], np.float32)
+            self._next[row] = 0
+        at = (self._rows, np.minimum(self._next, _DRAWN_AT_ONCE - 1))
+        self._next += going
+        return self._uniform[at], self._normal[at], self._termination[at]

@@ -1,0 +1,92 @@
+"""One dream as a Gymnasium environment: `gymnasium.make("vmc/Dream-v0", run=...)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from vmc.dream.batch import DreamBatch
+from vmc.dream.observations import as_array, decoded, find_observation
+from vmc.dream.trained import TrainedDream, load_dream
+from vmc.dream.world import DreamSettings
+from vmc.errors import VmcError
+from vmc.seeding import stream
+
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}
+# The random stream of an environment with a seed; that of `make_vec` gives environment i `seed + i`, as Gymnasium does.
+STREAM = "dream/env"
+_ONLY = np.ones(1, np.bool_)
+
+
+class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
+    """M as an environment, with the real one's action space; `gymnasium.make` adds the time limit.
+
+    Args:
+        run: a run's folder with V and M, or a dream that is loaded already.
+        observations: `latent` (z), `features` ([z, h], what C sees) or `pixels` (V's picture of z).
+        render_mode: None or `rgb_array`, V's picture of z.
+        temperature: above 0; above 1 makes the dream more uncertain and harder to exploit.
+        sample_termination: terminate with M's probability; else where M's re-weighted one exceeds one half.
+        device: where V and M run, when `run` is a folder.
+
+    Raises:
+        VmcError: a setting that is out of bounds; a run that cannot be dreamed.
+    """
+
+    metadata = METADATA
+
+    def __init__(
+        self,
+        run: str | Path | TrainedDream,
+        *,
+        observations: str = "latent",
+        render_mode: str | None = None,
+        temperature: float = 1.0,
+        sample_termination: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        self._observation = find_observation(observations)
+        check_render_mode(render_mode)
+        settings = DreamSettings(temperature, sample_termination=sample_termination)
+        self._dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
+        self._batch = DreamBatch(self._dream, settings, 1)
+        self.render_mode = render_mode
+        self.observation_space = self._observation.space(self._dream)
+        self.action_space = self._dream.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Begins at a recorded moment; the same seed gives the same dream. There are no options."""
+        super().reset(seed=seed)
+        if seed is not None or self._np_random is None:
+            assert self.np_random_seed is not None
+            self._np_random = stream(self.np_random_seed, STREAM)
+        self._batch.begin(_ONLY, [self.np_random])
+        return self._observe(), {}
+
+    def step(self, action: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """One step of the dream; the action is clipped to the action space.
+
+        Raises:
+            VmcError: an action of another shape, or not finite.
+        """
+        rewards, terminated = self._batch.step(np.asarray(action)[None], _ONLY)
+        return self._observe(), float(rewards[0]), bool(terminated[0]), False, {}
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """V's picture of the present z, uint8 (64, 64, 3)."""
+        return None if self.render_mode is None else decoded(self._dream.vae, self._batch.latents)[0]
+
+    def _observe(self) -> npt.NDArray[Any]:
+        return as_array(self._observation.observe(self._dream, self._batch.latents, self._batch.hidden)[0])
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Raises a `VmcError` for a mode that dreams do not have."""
+    if render_mode not in (None, *METADATA["render_modes"]):
+        raise VmcError(f"A dream cannot be rendered as {render_mode!r}.", "There is rgb_array.")

@@ -1,0 +1,83 @@
+"""What a dream environment shows of a dream: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from vmc.config import did_you_mean
+from vmc.dream.trained import TrainedDream
+from vmc.envs import FRAME_SHAPE
+from vmc.errors import VmcError
+from vmc.models.dynamics import Hidden
+from vmc.models.vae import ConvVAE, to_frames
+
+# Frames decoded at once; V's widest layer holds 115 KB for each.
+_DECODED_AT_ONCE = 256
+
+
+class Observation(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        space: of one dream.
+        observe: from latents (B, Z) and M's states (B, H) to a new tensor (B, ...).
+    """
+
+    space: Callable[[TrainedDream], Box]
+    observe: Callable[[TrainedDream, Tensor, Hidden], Tensor]
+
+
+def find_observation(name: str) -> Observation:
+    """The table's row.
+
+    Raises:
+        VmcError: there is none of this name.
+    """
+    if name not in OBSERVATIONS:
+        raise VmcError(f"A dream cannot be observed as {name!r}.", did_you_mean(name, OBSERVATIONS))
+    return OBSERVATIONS[name]
+
+
+@torch.no_grad()
+def decoded(vae: ConvVAE, latents: Tensor) -> npt.NDArray[np.uint8]:
+    """Latents (B, Z) as V's pictures of them, uint8 (B, 64, 64, 3)."""
+    return as_array(_pixels(vae, latents))
+
+
+def as_array(tensor: Tensor) -> npt.NDArray[Any]:
+    """To NumPy, from any device."""
+    array: npt.NDArray[Any] = tensor.cpu().numpy()
+    return array
+
+
+def _pixels(vae: ConvVAE, latents: Tensor) -> Tensor:
+    return torch.cat([to_frames(vae.decode(part)) for part in latents.split(_DECODED_AT_ONCE)]).contiguous()
+
+
+def _unbounded(size: int) -> Box:
+    return Box(-np.inf, np.inf, (size,), np.float32)
+
+
+OBSERVATIONS = {
+    # z alone: what V sees of this instant.
+    "latent": Observation(
+        lambda dream: _unbounded(dream.dynamics.settings.latent_size),
+        lambda dream, latents, hidden: latents.clone(),
+    ),
+    # [z, h], C's own input: h, M's state before this z, holds what came before.
+    "features": Observation(
+        lambda dream: _unbounded(dream.dynamics.settings.latent_size + dream.dynamics.settings.hidden_size),
+        lambda dream, latents, hidden: torch.cat([latents, hidden.h], dim=1),
+    ),
+    "pixels": Observation(
+        lambda dream: Box(0, 255, FRAME_SHAPE, np.uint8),
+        lambda dream, latents, hidden: _pixels(dream.vae, latents),
+    ),
+}

@@ -1,0 +1,145 @@
+"""The dream for TorchRL: V and M as a TensorDict module, and an environment that rolls out in latent space.
+
+Needs the extra `torchrl`. M's state is carried in the tensordict, so a rollout can start at any recorded or imagined
+moment. Nothing here is differentiated: M is a simulator.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.data import Binary, Bounded, Composite, Unbounded
+from torchrl.envs import ModelBasedEnvBase
+
+from vmc.dream.trained import TrainedDream, load_dream
+from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.models.dynamics import Hidden
+from vmc.models.vae import to_frames, to_input
+from vmc.seeding import stream, torch_stream
+
+# What M's next step depends on, beside the action: z, and M's state before it.
+STATE = ("latent", "h", "c")
+
+
+class DreamModel(TensorDictModuleBase):  # type: ignore[misc]
+    """One step of the dream from (latent, h, c, action) to the next latent, h, c, reward, terminated and done.
+
+    Any leading shape. Beside the step, as in TorchRL's `WorldModel`, `encode` and `decode` between frames and z.
+
+    Args:
+        settings: the horizon is TorchRL's own affair (`StepCounter`).
+    """
+
+    in_keys = (*STATE, "action")
+    # `done` too: TorchRL would keep the one of the step before.
+    out_keys = (*STATE, "reward", "terminated", "done")
+
+    def __init__(self, dream: TrainedDream, settings: DreamSettings) -> None:
+        super().__init__()
+        self.vae = dream.vae
+        self._world = DreamWorld(dream.dynamics, settings)
+        self._space = dream.action_space
+        self._place = dream.starts.means.device
+        self.seed(int(np.random.SeedSequence().generate_state(1)[0]))
+
+    def seed(self, seed: int) -> None:
+        """Of all noise from now on."""
+        self._generator = torch_stream(seed, "dream/torchrl", device=str(self._place))
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Writes the outputs over the inputs; actions are clipped to the real action space."""
+        batch = tensordict.batch_size
+        latents, h, c, actions = (
+            tensordict.get(key).reshape(-1, tensordict.get(key).shape[-1]) for key in self.in_keys
+        )
+        low, high = (actions.new_tensor(bound) for bound in (self._space.low, self._space.high))
+        step = self._world.step(latents, Hidden(h, c), actions.clamp(low, high), self._noise(latents.shape))
+        outputs = (step.latents, *step.hidden, step.rewards, step.terminated, step.terminated)
+        for key, values in zip(self.out_keys, outputs, strict=True):
+            tensordict.set(key, values.reshape(*batch, -1))
+        return tensordict
+
+    @torch.no_grad()
+    def encode(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """`pixels`, uint8 (..., 64, 64, 3), to `latent`, V's mean (..., Z)."""
+        frames = tensordict.get("pixels")
+        means, _ = self.vae.encode(to_input(frames.flatten(0, -4)))
+        return tensordict.set("latent", means.reshape(*frames.shape[:-3], -1))
+
+    @torch.no_grad()
+    def decode(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """`latent` (..., Z) to `pixels`, uint8 (..., 64, 64, 3)."""
+        latents = tensordict.get("latent")
+        frames = to_frames(self.vae.decode(latents.flatten(0, -2)))
+        return tensordict.set("pixels", frames.reshape(*latents.shape[:-1], *frames.shape[1:]))
+
+    def _noise(self, shape: torch.Size) -> Noise:
+        uniform, normal = torch.empty(shape, device=self._place), torch.empty(shape, device=self._place)
+        termination = torch.empty(shape[0], device=self._place)
+        return Noise(
+            uniform.uniform_(generator=self._generator),
+            normal.normal_(generator=self._generator),
+            termination.uniform_(generator=self._generator),
+        )
+
+
+class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
+    """N dreams in latent space, with the real action space.
+
+    An observation is `latent`, `h` and `c`; C sees `latent` and `h`. Dreams begin at recorded moments, and end where M
+    says so; a time limit is `StepCounter`'s. `world_model.decode` makes pictures.
+
+    Args:
+        run: a run's folder with V and M, or a dream that is loaded already.
+        num_dreams: N, the batch size.
+        temperature, sample_termination: as for `DreamEnv`.
+        device: where V and M run, when `run` is a folder.
+
+    Raises:
+        VmcError: a setting that is out of bounds; a run that cannot be dreamed.
+    """
+
+    def __init__(
+        self,
+        run: str | Path | TrainedDream,
+        num_dreams: int,
+        *,
+        temperature: float = 1.0,
+        sample_termination: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
+        settings = DreamSettings(temperature, sample_termination=sample_termination)
+        batch = torch.Size([num_dreams])
+        super().__init__(DreamModel(dream, settings), device=dream.starts.means.device, batch_size=batch)
+        self._starts = dream.starts
+        self._start_rng = np.random.default_rng()
+        sizes, space = dream.dynamics.settings, dream.action_space
+        widths = dict(zip(STATE, (sizes.latent_size, sizes.hidden_size, sizes.hidden_size), strict=True))
+        self.observation_spec = self._spec({key: Unbounded((*batch, width)) for key, width in widths.items()})
+        self.state_spec = self.observation_spec.clone()
+        low, high = (torch.from_numpy(bound).expand(*batch, -1) for bound in (space.low, space.high))
+        self.action_spec = self._spec({"action": Bounded(low, high, (*batch, *space.shape))})
+        self.reward_spec = self._spec({"reward": Unbounded((*batch, 1))})
+        flag = Binary(1, (*batch, 1), dtype=torch.bool)
+        self.done_spec = self._spec({"done": flag, "terminated": flag.clone()})
+
+    def _spec(self, leaves: dict[str, Any]) -> Composite:
+        return Composite(leaves, shape=self.batch_size).to(self.device)
+
+    def _reset(self, tensordict: TensorDictBase | None, **kwargs: Any) -> TensorDictBase:
+        """Recorded moments for all; of a partial reset TorchRL itself keeps the rows that it asked for."""
+        latents, hidden = self._starts.draw([self._start_rng] * self.batch_size.numel())
+        state: dict[str, Tensor] = dict(zip(STATE, (latents, *hidden), strict=True))
+        return TensorDict(state, self.batch_size, device=self.device)
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self._start_rng = stream(seed, "dream/start")
+            self.world_model.seed(seed)
