@@ -8,7 +8,7 @@ import pytest
 
 from vmc.envs import TASKS, ActionSquash
 from vmc.episode import Policy
-from vmc.policies import POLICIES, BrownianPolicy, OrnsteinUhlenbeck, RandomPolicy
+from vmc.policies import POLICIES, BrownianPolicy, Exploration, OrnsteinUhlenbeck, RandomPolicy
 
 FRAME = np.zeros((64, 64, 3), np.uint8)
 LOPSIDED = ActionSquash.from_bounds([-2.0, 0.0, 5.0], [3.0, 1.0, 5.5])
@@ -93,3 +93,23 @@ def test_the_brownian_policy_does_not_stick_to_the_borders() -> None:
     """|tanh(x)| > 0.99 asks for |x| > 2.65: 0.8 % of the steps of a unit Gaussian, however long the episode."""
     steering = np.concatenate([_actions(BrownianPolicy(_carracing()), seed, 500)[:, 0] for seed in range(20)])
     assert np.mean(np.abs(steering) > 0.99) < 0.03
+
+
+def test_exploration_disturbs_every_episode_differently() -> None:
+    """100 episodes of 500 steps of a C that says 3: bursts of a constant, noise of the episode's own size."""
+    exploration = Exploration(2, noise=0.5)
+    scales, shares = [], []
+    for episode in range(100):
+        exploration.reset(np.random.default_rng(episode))
+        outputs = np.array([exploration(np.full(2, 3, np.float32)) for _ in range(500)])
+        burst = np.concatenate([[False], (np.diff(outputs, axis=0) == 0).all(axis=1)])
+        shares.append(burst.mean())
+        scales.append(outputs[~burst].std() if (~burst).any() else 0)
+    assert min(shares) < 0.05
+    assert max(shares) > 0.15
+    assert min(scales) < 0.2
+    assert np.mean(shares) == pytest.approx(0.13, abs=0.05)  # a rate of 0.01 on average, 17 steps each
+    exploration.reset(np.random.default_rng(7))
+    again = [exploration(np.full(2, 3, np.float32)) for _ in range(50)]
+    exploration.reset(np.random.default_rng(7))
+    np.testing.assert_array_equal(again, [exploration(np.full(2, 3, np.float32)) for _ in range(50)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from vmc.envs.squash import ActionSquash
 from vmc.episode import Action, Frame
@@ -46,6 +47,38 @@ class OrnsteinUhlenbeck:
         noise = self._rng.standard_normal(self._size)
         self._x = self._keep * x + np.sqrt(1 - self._keep**2) * noise
         return x
+
+
+class Exploration:
+    """What is done to C's outputs when it collects, so that M sees what other actions lead to.
+
+    A driver's actions follow from what it sees: from them alone M cannot learn what an action does. Each episode draws
+    the standard deviation of its correlated noise from U(0, `noise`), and from U(0, 1/50) the rate at which bursts
+    begin: 5 to 30 steps of one random output, after which C has to find back.
+    """
+
+    def __init__(self, size: int, noise: float) -> None:
+        self._size = size
+        self._noise = noise
+        self._process = OrnsteinUhlenbeck(size, correlation_steps=10.0)
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._scale, self._burst_rate = rng.uniform(0, self._noise), rng.uniform(0, 0.02)
+        self._steps_left = 0
+        self._process.reset(rng)
+
+    def __call__(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """C's outputs (A,) to those that are applied."""
+        if self._steps_left == 0 and self._rng.random() < self._burst_rate:
+            self._steps_left = int(self._rng.integers(5, 31))
+            self._held = self._rng.standard_normal(self._size).astype(np.float32)
+        noise = self._process.step()
+        if self._steps_left:
+            self._steps_left -= 1
+            return self._held
+        disturbed: npt.NDArray[np.float32] = outputs + np.float32(self._scale) * noise.astype(np.float32)
+        return disturbed
 
 
 class BrownianPolicy:

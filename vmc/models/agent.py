@@ -17,11 +17,10 @@ from vmc.episode import Action, Frame
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.models.controller import Controller, ControllerSettings
 from vmc.models.vision import Vision
-from vmc.policies import OrnsteinUhlenbeck
+from vmc.policies import Exploration
 from vmc.storage.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float32]
-_NOISE_CORRELATION_STEPS = 10.0
 
 
 class Memory:
@@ -63,8 +62,7 @@ class Agent:
 
     Args:
         sample_latents: whether z is drawn from V's posterior, as M's training data were, or is its mean.
-        noise: for collecting: correlated noise on C's outputs, whose standard deviation is drawn from
-            U(0, `noise`) for each episode, so that the data hold both good driving and recoveries.
+        noise: of the exploration, for collecting; 0 has none.
     """
 
     def __init__(
@@ -74,8 +72,7 @@ class Agent:
         self._memory = memory
         self._squash = squash
         self._sample_latents = sample_latents
-        self._most_noise = noise
-        self._noise = OrnsteinUhlenbeck(squash.size, _NOISE_CORRELATION_STEPS)
+        self._exploration = Exploration(squash.size, noise) if noise else None
         self.source: dict[str, str] = {}
 
     def use(self, controller: Controller) -> None:
@@ -85,9 +82,8 @@ class Agent:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._memory.reset()
-        if self._most_noise:
-            self._noise_scale = rng.uniform(0, self._most_noise)
-            self._noise.reset(rng)
+        if self._exploration is not None:
+            self._exploration.reset(rng)
 
     def act(self, frame: Frame) -> Action:
         latent, log_variance = self._vision.encode(frame)
@@ -95,8 +91,8 @@ class Agent:
             noise = self._rng.standard_normal(len(latent), dtype=np.float32)
             latent = latent + np.exp(0.5 * log_variance) * noise
         outputs = self._controller(latent, self._memory.h, self._memory.c)
-        if self._most_noise:
-            outputs = outputs + self._noise_scale * self._noise.step().astype(np.float32)
+        if self._exploration is not None:
+            outputs = self._exploration(outputs)
         action = self._squash(outputs)
         self._memory.step(latent, action)
         return action

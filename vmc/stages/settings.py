@@ -21,7 +21,8 @@ class CollectSettings:
         episodes: how many the folder shall hold in the end; only the missing ones are made.
         policy: `random`, `brownian` or `controller`.
         noise: for `controller`: the largest standard deviation of the correlated noise that is added to C's outputs
-            before the squash; each episode draws its own, down to none.
+            before the squash; each episode draws its own, and how often bursts of random actions interrupt it. 0 has
+            neither.
         max_steps: a time limit below the environment's own; None leaves it alone.
         seed: episode i depends on `(seed, i)` alone (and on the policy).
     """
