@@ -209,7 +209,7 @@ def faithfulness(
 
 @main.command("run")
 @shared()
-@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="Collect and train so often.")
+@click.option("--rounds", type=click.IntRange(1), help="Collect and train so often.  [default: the preset's]")
 @click.option(
     "--set",
     "overrides",
@@ -225,7 +225,7 @@ def run_chain(
     run: Path,
     device: str,
     workers: int,
-    rounds: int,
+    rounds: int | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Run the whole chain, from rollouts to the score."""
@@ -234,6 +234,7 @@ def run_chain(
 
     data, run = folders(env, preset, data, run)
     chosen = _overrides(overrides)
+    rounds = rounds or PRESETS[preset]["rounds"]["default"]
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
     print_records(run_pipeline(settings))
 

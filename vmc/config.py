@@ -34,8 +34,8 @@ def option(
 
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
-# `later-rounds` holds what differs from the second round of `vmc run --rounds` on; V is trained in the first
-# `vae_rounds` rounds only.
+# For `vmc run`: how many rounds there are, and in how many of them V is trained; what differs from the second round
+# on (`episodes` are those added in each), and in the last.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Does everything work? Half a minute on 2 cores.
     "smoke": {
@@ -52,7 +52,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "horizon": 100,
         },
         "test": {"episodes": 4, "max_steps": 300},
-        "later-rounds": {"episodes": 4, "max_steps": 150, "vae_rounds": 2},
+        "rounds": {"default": 1, "vae": 2},
+        "later-rounds": {"rollouts": {"episodes": 4}},
+        "last-round": {},
     },
     # A car that drives, on 2 cores and no GPU: half an hour a round.
     "laptop": {
@@ -67,7 +69,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "stall_steps": 100,
         },
         "test": {"episodes": 100},
-        "later-rounds": {"episodes": 40, "max_steps": None, "vae_rounds": 2},
+        "rounds": {"default": 1, "vae": 2},
+        "later-rounds": {"rollouts": {"episodes": 40}},
+        "last-round": {},
     },
     # The paper's own numbers: 64 cores and days.
     "paper": {
@@ -82,7 +86,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "evaluation_episodes": 100,
         },
         "test": {"episodes": 100},
-        "later-rounds": {"episodes": 10_000, "max_steps": None, "vae_rounds": 1000},
+        "rounds": {"default": 1, "vae": 1000},
+        "later-rounds": {"rollouts": {"episodes": 10_000}},
+        "last-round": {},
     },
 }
 DEFAULT_PRESET = "laptop"

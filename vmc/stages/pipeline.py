@@ -29,8 +29,8 @@ class PipelineSettings:
     """What `vmc run` is asked to do.
 
     Attributes:
-        rounds: the paper's iterative training: each further round collects with the current C under noise,
-            and goes on with V and M on all data together, and with C.
+        rounds: the paper's iterative training: each further round collects with the current C, disturbed, and goes
+            on with V and M on all data together, and with C.
         overrides: values of single stages' settings, by stage; they beat the preset.
     """
 
@@ -91,10 +91,10 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
 
 
 def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:
-    """Only the last round's C is tested; V stays as it is after the preset's `vae-rounds`, so that C can rely on it."""
+    """Only the last round's C is tested; V stays as it is after its own rounds, so that C can rely on it."""
     if stage == "test":
         return number + 1 == settings.rounds
-    return stage != "train-vae" or number < PRESETS[settings.preset]["later-rounds"]["vae_rounds"]
+    return stage != "train-vae" or number < PRESETS[settings.preset]["rounds"]["vae"]
 
 
 def _run_stage(
@@ -149,12 +149,17 @@ def _output(settings: PipelineSettings, stage: str) -> str:
 def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     """A stage's settings in a round: the preset's values, and the overrides."""
     preset = PRESETS[settings.preset]
-    layers = [preset[stage], {"seed": settings.seed}, settings.overrides.get(stage, {})]
-    made: Any = make_settings(STAGES[stage], settings.env, *layers)
+    layers = [preset[stage], {"seed": settings.seed}]
+    overrides = settings.overrides.get(stage, {})
+    first: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
+    if number > 0:
+        layers.append(preset["later-rounds"].get(stage, {}))
+    if number + 1 == settings.rounds:
+        layers.append(preset["last-round"].get(stage, {}))
+    made: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
     if stage == "rollouts" and number > 0:
-        later = preset["later-rounds"]
-        episodes = made.episodes + number * later["episodes"]
-        made = replace(made, episodes=episodes, policy="controller", max_steps=later["max_steps"])
+        added = preset["later-rounds"]["rollouts"]["episodes"]
+        made = replace(made, episodes=first.episodes + number * added, policy="controller")
     return made
 
 
