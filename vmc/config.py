@@ -56,22 +56,35 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "later-rounds": {"rollouts": {"episodes": 4}},
         "last-round": {},
     },
-    # A car that drives, on 2 cores and no GPU: half an hour a round.
+    # A car that drives, on 2 cores and no GPU, in about an hour: C grows up in the dream, round by round, and gets its
+    # licence in reality.
     "laptop": {
-        "rollouts": {"episodes": 40},
-        "train-vae": {"epochs": 5},
-        "train-mdrnn": {"epochs": 60},
+        "rollouts": {"episodes": 100, "max_steps": 500},
+        "train-vae": {"epochs": 2},
+        "train-mdrnn": {"epochs": 30},
         "train-controller": {
-            "generations": 25,
-            "population": 32,
-            "rollouts_per_candidate": 3,
+            "dream": True,
+            "generations": 50,
+            "population": 64,
+            "rollouts_per_candidate": 16,
+            "horizon": 400,
+            "step_size": 0.06,
+            "real_every": 50,
+            "evaluate_every": 50,
             "evaluation_episodes": 16,
-            "stall_steps": 100,
         },
         "test": {"episodes": 100},
-        "rounds": {"default": 1, "vae": 2},
-        "later-rounds": {"rollouts": {"episodes": 40}},
-        "last-round": {},
+        "rounds": {"default": 8, "vae": 2},
+        "later-rounds": {"rollouts": {"episodes": 80}, "train-mdrnn": {"epochs": 5}},
+        "last-round": {
+            "train-controller": {
+                "dream": False,
+                "generations": 40,
+                "rollouts_per_candidate": 2,
+                "stall_steps": 100,
+                "evaluate_every": 5,
+            },
+        },
     },
     # The paper's own numbers: 64 cores and days.
     "paper": {

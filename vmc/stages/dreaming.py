@@ -26,6 +26,8 @@ from vmc.stages.encode import ensure_latents
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches
 
+# Dreams begin in the newest episodes: the first ones of a run, by worse drivers, are mostly about the grass.
+_NEWEST = 100
 # What is kept beside M for those who have no data: a megabyte of moments, from no more episodes than fit in memory.
 _KEPT_EPISODES, _KEPT_MOMENTS = 64, 512
 
@@ -81,7 +83,7 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
     dynamics.to(device)
     training, held_out = (
         record_starts(dynamics, latents, episodes, checkpoint.info["sample_latents"], source.seed)
-        for episodes in (latents.training(), latents.held_out())
+        for episodes in (latents.training()[-_NEWEST:], latents.held_out()[-_NEWEST:])
     )
     made = make_env(source.env)
     squash = action_squash(source.env, made)

@@ -30,7 +30,7 @@ class CollectSettings:
     env: str
     episodes: int = option(least=1)
     policy: str = option("brownian", choices=[*POLICIES, "controller"])
-    noise: float = option(0.5, least=0)
+    noise: float = option(0.7, least=0)
     max_steps: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
