@@ -210,6 +210,7 @@ def faithfulness(
 @main.command("run")
 @shared()
 @click.option("--rounds", type=click.IntRange(1), help="Collect and train so often.  [default: the preset's]")
+@click.option("--estimate", is_flag=True, help="Only say what it would cost on this machine; runs nothing.")
 @click.option(
     "--set",
     "overrides",
@@ -226,17 +227,23 @@ def run_chain(
     device: str,
     workers: int,
     rounds: int | None,
+    estimate: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Run the whole chain, from rollouts to the score."""
-    from vmc.report.tables import print_records
+    from vmc.report.tables import print_estimate, print_records
     from vmc.stages.pipeline import PipelineSettings, run_pipeline
 
     data, run = folders(env, preset, data, run)
     chosen = _overrides(overrides)
     rounds = rounds or PRESETS[preset]["rounds"]["default"]
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
-    print_records(run_pipeline(settings))
+    if estimate:
+        from vmc.bench.estimate import estimate_run, measure_rates
+
+        print_estimate(estimate_run(settings, measure_rates(workers, device)))
+    else:
+        print_records(run_pipeline(settings))
 
 
 @main.command()

@@ -52,6 +52,24 @@ def print_bench(results: Sequence[Any]) -> None:
     _wide_console().print(table)
 
 
+def print_estimate(estimate: Any) -> None:
+    """Prints an `Estimate`: a row for each stage, summed over its rounds, and the totals."""
+    table = Table("stage", "rounds", "work", "time")
+    for stage in dict.fromkeys(cost.stage for cost in estimate.costs):
+        costs = [cost for cost in estimate.costs if cost.stage == stage]
+        work = {unit: sum(cost.work for cost in costs if cost.unit == unit) for unit in (c.unit for c in costs)}
+        worked = ", ".join(f"{amount:,.0f} {unit}" for unit, amount in work.items())
+        table.add_row(stage, str(len(costs)), worked, duration(sum(cost.seconds for cost in costs)))
+    console = _wide_console()
+    console.print(table)
+    gib = 2**30
+    seconds = sum(cost.seconds for cost in estimate.costs)
+    console.print(
+        f"At most {duration(seconds)}, {estimate.real_frames:,.0f} real frames, {estimate.disk / gib:.1f} GiB of disk, "
+        f"{estimate.memory / gib:.1f} GiB of memory for data."
+    )
+
+
 def print_temperatures(results: Sequence[Any]) -> None:
     """Prints the paper's table: the return in the dream at each temperature, and in reality."""
     table = Table("temperature", "mean return", "std", "95% of the mean")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,19 +75,21 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
         stage_settings(settings, stage, 0)
     with locked(settings.run):
         records = _valid_records(settings)
-        position = 0
-        for number in range(settings.rounds):
-            for stage in STAGES:
-                if not _is_due(settings, stage, number):
-                    continue
-                chosen = stage_settings(settings, stage, number)
-                if not _is_recorded(records, position, number, stage, asdict(chosen)):
-                    # What comes after was built on what this stage had before: it is looked at again.
-                    del records[position:]
-                    records.append(_run_stage(settings, records, number, stage, chosen))
-                    write_json(settings.run / "run.json", [vars(record) for record in records])
-                position += 1
+        for position, (number, stage, chosen) in enumerate(due_stages(settings)):
+            if not _is_recorded(records, position, number, stage, asdict(chosen)):
+                # What comes after was built on what this stage had before: it is looked at again.
+                del records[position:]
+                records.append(_run_stage(settings, records, number, stage, chosen))
+                write_json(settings.run / "run.json", [vars(record) for record in records])
     return records
+
+
+def due_stages(settings: PipelineSettings) -> Iterator[tuple[int, str, Any]]:
+    """What the chain runs, in order: the round, the stage and its settings."""
+    for number in range(settings.rounds):
+        for stage in STAGES:
+            if _is_due(settings, stage, number):
+                yield number, stage, stage_settings(settings, stage, number)
 
 
 def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:

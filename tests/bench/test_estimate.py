@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import vmc.bench.estimate
+from vmc.bench.estimate import Rates, estimate_run
+from vmc.cli import main
+from vmc.errors import VmcError
+from vmc.stages.pipeline import PipelineSettings
+
+RATES = Rates(collect=1000.0, drive=500.0, vae=100.0, mdrnn=10_000.0, dream=100_000.0, frame_bytes=1000.0)
+
+
+def _settings(preset: str, rounds: int = 1, env: str = "CarRacing-v3") -> PipelineSettings:
+    return PipelineSettings(env, preset, rounds, 0, Path("data"), Path("run"), "cpu", 2)
+
+
+def test_the_papers_run_is_what_the_paper_says() -> None:
+    """10,000 episodes of 1,000 steps; 1,800 generations of 64 x 16, the mean on 100 episodes every 25."""
+    found = estimate_run(_settings("paper"), RATES)
+    costs = {cost.stage: cost for cost in found.costs}
+    assert costs["rollouts"].work == 10_000 * 1000
+    assert costs["train-vae"].work == 9_000 * 1000 * 10  # every tenth episode is held out
+    assert costs["train-vae"].seconds == pytest.approx(900_000)
+    episodes = 1800 * 64 * 16 + (1 + 1800 // 25) * 100
+    assert costs["train-controller"].work == episodes * 1000
+    assert found.real_frames == 10_000 * 1000 + episodes * 1000
+    assert found.disk == pytest.approx(1e7 * (1000 + 4 * (2 * 32 + 3 + 1)))
+    assert found.memory == 4 * 2**30  # V streams what is more
+
+
+def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
+    found = estimate_run(_settings("laptop", rounds=3), RATES)
+    searches = [cost for cost in found.costs if cost.stage == "train-controller"]
+    assert [cost.unit for cost in searches] == ["dream steps", "dream steps", "frames"]  # the last one is real
+    assert searches[0].work == 50 * 64 * 16 * 400
+    looks = 16 * 2 * 1000
+    assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks / 500)
+    collected = (100 + 2 * 80) * 500
+    assert found.real_frames == pytest.approx(collected + 2 * looks + searches[2].work)
+
+
+def test_the_command_prints_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vmc.bench.estimate, "measure_rates", lambda workers, device: RATES)
+    folders = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, ["run", "--preset", "paper", "--estimate", *folders], catch_exceptions=False)
+    assert "90,000,000 frames" in result.output
+    assert "250 h" in result.output  # 900,000 s of V
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_environments_are_told() -> None:
+    with pytest.raises(VmcError, match="CarRacing-v3 only, not vmc/Toy-v0"):
+        estimate_run(_settings("smoke", env="vmc/Toy-v0"), RATES)
