@@ -64,18 +64,22 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train-mdrnn": {"epochs": 30},
         "train-controller": {
             "dream": True,
-            "generations": 50,
+            "generations": 150,
             "population": 64,
             "rollouts_per_candidate": 16,
             "horizon": 400,
-            "step_size": 0.06,
+            "step_size": 0.1,
             "real_every": 50,
             "evaluate_every": 50,
             "evaluation_episodes": 16,
         },
         "test": {"episodes": 100},
         "rounds": {"default": 8, "vae": 2},
-        "later-rounds": {"rollouts": {"episodes": 80}, "train-mdrnn": {"epochs": 5}},
+        "later-rounds": {
+            "rollouts": {"episodes": 80},
+            "train-mdrnn": {"epochs": 5},
+            "train-controller": {"generations": 50, "step_size": 0.06},
+        },
         "last-round": {
             "train-controller": {
                 "dream": False,

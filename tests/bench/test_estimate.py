@@ -34,11 +34,11 @@ def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
     found = estimate_run(_settings("laptop", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert [cost.unit for cost in searches] == ["dream steps", "dream steps", "frames"]  # the last one is real
-    assert searches[0].work == 50 * 64 * 16 * 400
-    looks = 16 * 2 * 1000
-    assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks / 500)
+    assert [cost.work for cost in searches[:2]] == [n * 64 * 16 * 400 for n in (150, 50)]
+    looks = [16 * n * 1000 for n in (4, 2)]  # every 50 generations, and before the first
+    assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
     collected = (100 + 2 * 80) * 500
-    assert found.real_frames == pytest.approx(collected + 2 * looks + searches[2].work)
+    assert found.real_frames == pytest.approx(collected + sum(looks) + searches[2].work)
 
 
 def test_the_command_prints_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
