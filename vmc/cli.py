@@ -207,6 +207,17 @@ def faithfulness(
     click.echo(f"rank correlation {gap['rank_correlation']:.2f}; {picture}")
 
 
+@main.command()
+@click.option("--run", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The run.")
+@click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write to.")
+def export(run: Path, to: Path) -> None:
+    """Write a run's best V, M and C at half the width, to give away."""
+    from vmc.stages.export import export_run
+
+    size = export_run(run, to)
+    click.echo(f"{to}: {size / 1e6:.1f} MB. Score the copy with `vmc test --run {to}`.")
+
+
 @main.command("run")
 @shared()
 @click.option("--rounds", type=click.IntRange(1), help="Collect and train so often.  [default: the preset's]")

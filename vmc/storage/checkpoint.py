@@ -156,9 +156,11 @@ def _read(directory: Path, file: dict[str, Any], command: str) -> dict[str, npt.
     if sha256_of(path) != file["sha256"]:
         raise corrupt(path, command)
     try:
-        return dict(load(path.read_bytes()))
+        arrays = load(path.read_bytes())
     except SafetensorError as error:
         raise VmcError(f"{path} is not a safetensors file: {error}.") from None
+    # Exported weights are float16 to be small; nobody computes with that.
+    return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
 def _digest(content: Any) -> str:

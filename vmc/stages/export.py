@@ -1,0 +1,64 @@
+"""A trained agent to give away: V, M, C and moments to dream from, at half the width, with what they were made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vmc.errors import VmcError
+from vmc.models.checkpoints import (
+    STARTS,
+    TRAIN_CONTROLLER,
+    TRAIN_MDRNN,
+    controller_folder,
+    dynamics_checkpoint,
+    dynamics_folder,
+    load_controller,
+    vae_checkpoint,
+    vae_folder,
+)
+from vmc.storage.checkpoint import Arrays, load_checkpoint, save_checkpoint
+
+# M's states are half of what is left of the ten megabytes; a dream needs a few places to begin, not all.
+_MOST_STARTS = 128
+
+
+def export_run(run: Path, to: Path) -> int:
+    """Writes the best V, M and C of a run, and starts of dreams, as float16 into the folder `to`.
+
+    What is written is a run that drives, dreams and can be tested, and cannot be trained further: the state of the
+    optimisers and of the search stays behind. Rounding to float16 changes an output by about a thousandth; the score
+    of the copy is to be measured, not that of the original.
+
+    Returns:
+        How many bytes of weights were written.
+
+    Raises:
+        VmcError: V, M, C or the starts missing, corrupt or strangers to each other; `to` is the run itself.
+    """
+    if to.resolve() == run.resolve():
+        raise VmcError(f"{to} is the run itself.", "Give another folder with --to.")
+    vae = vae_checkpoint(run)
+    dynamics = dynamics_checkpoint(run, vae)
+    load_controller(run, vae, dynamics)
+    controller = load_checkpoint(controller_folder(run), "best", TRAIN_CONTROLLER)
+    starts = load_checkpoint(dynamics_folder(run), STARTS, TRAIN_MDRNN)
+    vae_hash = save_checkpoint(vae_folder(to), "best", vae.info, _halved(vae.weights))
+    info = dynamics.info | {"vae": vae_hash}
+    dynamics_hash = save_checkpoint(dynamics_folder(to), "best", info, _halved(dynamics.weights))
+    kept = slice(None, None, -(-len(starts.weights["means"]) // _MOST_STARTS))
+    moments = {name: array[kept] for name, array in starts.weights.items()}
+    save_checkpoint(dynamics_folder(to), STARTS, starts.info | {"dynamics": dynamics_hash}, _halved(moments))
+    info = controller.info | {"vae": vae_hash, "dynamics": dynamics_hash}
+    save_checkpoint(controller_folder(to), "best", info, _halved(controller.weights))
+    return sum(path.stat().st_size for path in to.glob("*/*.safetensors"))
+
+
+def _halved(arrays: Arrays) -> dict[str, npt.NDArray[np.float16]]:
+    halved = {name: array.astype(np.float16) for name, array in arrays.items()}
+    for name, array in halved.items():
+        if not np.isfinite(array).all():
+            raise VmcError(f"{name} holds numbers beyond float16's 65,504.", "This model cannot be exported.")
+    return halved
