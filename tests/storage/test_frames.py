@@ -194,7 +194,7 @@ def test_sizes_and_samples() -> None:
     dataset = FakeDataset([9, 19, 4])
     reader = cast(RolloutDataset, dataset)
     assert num_frames(dataset.episodes) == 35
-    assert frame_bytes(dataset.episodes) == 35 * FRAME_BYTES
+    assert frame_bytes(dataset.episodes, dataset.frame_kind) == 35 * FRAME_BYTES
     assert _numbers(read_all_frames(reader, dataset.episodes)) == list(range(35))
     assert _numbers(sample_frames(reader, dataset.episodes, 100)) == list(range(35))
     sample = _numbers(sample_frames(reader, dataset.episodes, 7))

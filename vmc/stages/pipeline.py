@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vmc.config import PRESETS, make_settings
+from vmc.config import make_settings
 from vmc.envs import check_env
 from vmc.errors import VmcError
+from vmc.models.visions import choose_vision
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import STAGES
+from vmc.stages.settings import STAGES, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -70,9 +71,10 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     Raises:
         VmcError: whatever a stage raises; the finished stages stay finished.
     """
-    check_env(settings.env)
+    preprocessing = check_env(settings.env)
     for stage in STAGES:  # so that a wrong value is told before any work is done
         stage_settings(settings, stage, 0)
+    choose_vision(stage_settings(settings, "train-vae", 0).vision, settings.env, preprocessing)
     with locked(settings.run):
         records = _valid_records(settings)
         position = 0
@@ -94,7 +96,7 @@ def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:
     """Only the last round's C is tested; V stays as it is after the preset's `vae-rounds`, so that C can rely on it."""
     if stage == "test":
         return number + 1 == settings.rounds
-    return stage != "train-vae" or number < PRESETS[settings.preset]["later-rounds"]["vae_rounds"]
+    return stage != "train-vae" or number < preset_values(settings.preset, settings.env, "later-rounds")["vae_rounds"]
 
 
 def _run_stage(
@@ -148,11 +150,14 @@ def _output(settings: PipelineSettings, stage: str) -> str:
 
 def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     """A stage's settings in a round: the preset's values, and the overrides."""
-    preset = PRESETS[settings.preset]
-    layers = [preset[stage], {"seed": settings.seed}, settings.overrides.get(stage, {})]
+    layers = [
+        preset_values(settings.preset, settings.env, stage),
+        {"seed": settings.seed},
+        settings.overrides.get(stage, {}),
+    ]
     made: Any = make_settings(STAGES[stage], settings.env, *layers)
     if stage == "rollouts" and number > 0:
-        later = preset["later-rounds"]
+        later = preset_values(settings.preset, settings.env, "later-rounds")
         episodes = made.episodes + number * later["episodes"]
         made = replace(made, episodes=episodes, policy="controller", max_steps=later["max_steps"])
     return made
