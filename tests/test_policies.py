@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from vmc.envs import TASKS, ActionSquash
+from vmc.envs.squash import OneHotSquash
 from vmc.episode import Policy
 from vmc.policies import POLICIES, BrownianPolicy, OrnsteinUhlenbeck, RandomPolicy
 
@@ -93,3 +94,11 @@ def test_the_brownian_policy_does_not_stick_to_the_borders() -> None:
     """|tanh(x)| > 0.99 asks for |x| > 2.65: 0.8 % of the steps of a unit Gaussian, however long the episode."""
     steering = np.concatenate([_actions(BrownianPolicy(_carracing()), seed, 500)[:, 0] for seed in range(20)])
     assert np.mean(np.abs(steering) > 0.99) < 0.03
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_discrete_actions_are_one_hot_and_all_are_met(name: str) -> None:
+    actions = _actions(POLICIES[name](OneHotSquash(3)), 0, 3000)
+    assert actions.dtype == np.float32
+    np.testing.assert_array_equal(np.sort(actions, axis=1), np.tile([0, 0, 1], (3000, 1)))
+    np.testing.assert_allclose(actions.mean(axis=0), 1 / 3, atol=0.1)

@@ -19,13 +19,15 @@ from vmc.storage.frames import (
     read_all_frames,
     sample_frames,
 )
-from vmc.storage.rollouts import RolloutDataset, StoredEpisode
+from vmc.storage.rollouts import FrameKind, RolloutDataset, StoredEpisode
 
 FRAME_BYTES = 64 * 64 * 3
 
 
 class FakeDataset:
     """Episodes whose frames hold their own number in the data set; counts what is read."""
+
+    frame_kind = FrameKind((64, 64, 3), "uint8")
 
     def __init__(self, lengths: list[int]) -> None:
         self.episodes = []

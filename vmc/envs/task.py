@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,75 @@ TASKS = {
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
     TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
+    # What these show is the whole state: a small M suffices, and a small C is soon found.
+    "CartPole-v1": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 100},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {"generations": 30, "population": 16, "step_size": 0.5, "target_return": 495.0},
+        },
+    ),
+    "MountainCarContinuous-v0": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 20},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 40,
+                "population": 12,
+                "rollouts_per_candidate": 2,
+                "step_size": 1.0,
+                "stall_steps": None,
+                "target_return": 94.0,
+            },
+        },
+    ),
+    "Pendulum-v1": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 40},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 60,
+                "population": 16,
+                "rollouts_per_candidate": 4,
+                "step_size": 0.5,
+                "stall_steps": None,
+            },
+        },
+    ),
+    "LunarLander-v3": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 100},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 150,
+                "population": 20,
+                "step_size": 0.5,
+                "stall_steps": None,
+                "max_steps": 600,
+                "target_return": 230.0,
+            },
+        },
+    ),
+    "BipedalWalker-v3": Task(
+        hidden_size=32,
+        controller_inputs="z",
+        laptop={
+            "rollouts": {"episodes": 40},
+            "train-mdrnn": {"epochs": 20},
+            "train-controller": {
+                "generations": 300,
+                "population": 24,
+                "rollouts_per_candidate": 2,
+                "step_size": 0.3,
+                "stall_steps": None,
+                "target_return": 310.0,
+            },
+        },
+    ),
 }
 
 
@@ -123,7 +193,7 @@ def make_env(name: str) -> gym.Env[Any, Any]:
 
 
 _WHAT_FITS = (
-    "Register an id of yours whose entry point wraps the environment (gymnasium.wrappers), "
+    "Register an id of your own whose entry point wraps the environment (gymnasium.wrappers), "
     "or give --pixels to see what it renders."
 )
 
@@ -140,13 +210,14 @@ def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
     if PIXELS in parsed.words:
         arguments["render_mode"] = "rgb_array"
     try:
-        env = gym.make(_own_version(name, parsed.id), **arguments)
+        with warnings.catch_warnings():
+            # Gymnasium warns, and goes on to a failure that says less.
+            warnings.filterwarnings("error", ".*is not in the possible render_modes", UserWarning)
+            return gym.make(_own_version(name, parsed.id), **arguments)
+    except UserWarning:
+        raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
     except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
         raise _unknown(parsed.id, error) from None
-    if PIXELS in parsed.words and env.render_mode != "rgb_array":
-        env.close()
-        raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", "Leave --pixels out.")
-    return env
 
 
 def _own_version(name: str, env_id: str) -> str:

@@ -93,7 +93,7 @@ class IdentityVision:
 
     def encode(self, frame: npt.NDArray[np.float32]) -> tuple[Array, Array]:
         """float32 (D,) to the posterior's mean and log-variance, each (D,)."""
-        latent: Array = (frame - self._centre) / self._spread
+        latent: Array = np.divide(frame - self._centre, self._spread, dtype=np.float32)
         return latent, self._log_variance
 
 
