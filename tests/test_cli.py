@@ -107,7 +107,8 @@ def test_unknown_environments(tmp_path: Path) -> None:
     _assert_told(_run("rollouts", "--env", "CarRacing-v9", "--data", str(tmp_path)), "CarRacing-v9", "v3")
     _assert_told(_run("run", "--env", "CarRacin-v3", "--data", str(tmp_path)), "Did you mean CarRacing-v3")
     _assert_told(_run("rollouts", "--env", "no_such_module:Env-v0", "--data", str(tmp_path)), "no_such_module")
-    _assert_told(_run("rollouts", "--env", "CartPole-v1", "--data", str(tmp_path)), "does not fit", "uint8")
+    _assert_told(_run("rollouts", "--env", "FrozenLake-v1", "--data", str(tmp_path)), "does not fit", "uint8 pictures")
+    _assert_told(_run("run", "--env", "CartPole-v1,pixel", "--data", str(tmp_path)), "neither NAME=VALUE nor")
 
 
 def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:

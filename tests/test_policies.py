@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from vmc.envs import TASKS, ActionSquash
+from vmc.envs.squash import OneHotSquash
 from vmc.episode import Policy
 from vmc.policies import POLICIES, BrownianPolicy, Exploration, OrnsteinUhlenbeck, RandomPolicy
 
@@ -113,3 +114,11 @@ def test_exploration_disturbs_every_episode_differently() -> None:
     again = [exploration(np.full(2, 3, np.float32)) for _ in range(50)]
     exploration.reset(np.random.default_rng(7))
     np.testing.assert_array_equal(again, [exploration(np.full(2, 3, np.float32)) for _ in range(50)])
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_discrete_actions_are_one_hot_and_all_are_met(name: str) -> None:
+    actions = _actions(POLICIES[name](OneHotSquash(3)), 0, 3000)
+    assert actions.dtype == np.float32
+    np.testing.assert_array_equal(np.sort(actions, axis=1), np.tile([0, 0, 1], (3000, 1)))
+    np.testing.assert_allclose(actions.mean(axis=0), 1 / 3, atol=0.1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vmc.config import PRESETS, did_you_mean, make_settings
+from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.options import comma_floats, folders, settings_options, shared
 from vmc.stages.settings import (
@@ -20,6 +20,7 @@ from vmc.stages.settings import (
     TrainControllerSettings,
     TrainMDRNNSettings,
     TrainVAESettings,
+    preset_values,
 )
 
 BENCHES = ("environment", "policy", "step", "workers", "collection", "vae", "mdrnn", "dream")
@@ -62,7 +63,7 @@ def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: i
     """Collect episodes from the environment into HDF5."""
     from vmc.stages.collect import collect
 
-    settings = make_settings(CollectSettings, env, PRESETS[preset]["rollouts"], {"seed": seed}, given)
+    settings = make_settings(CollectSettings, env, preset_values(preset, env, "rollouts"), {"seed": seed}, given)
     data, run = folders(env, preset, data, run)
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
@@ -77,16 +78,17 @@ def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: i
 def train_vae(
     env: str, preset: str, seed: int, data: Path, run: Path, device: str, tensorboard: bool, **given: Any
 ) -> None:
-    """Train V, the ConvVAE, on the episodes' frames."""
+    """Train V on the episodes' frames: a ConvVAE, or for vectors the identity or a dense VAE."""
     from vmc.stages import train_vae as stage
 
-    settings = make_settings(TrainVAESettings, env, PRESETS[preset]["train-vae"], {"seed": seed}, given)
+    settings = make_settings(TrainVAESettings, env, preset_values(preset, env, "train-vae"), {"seed": seed}, given)
     data, run = folders(env, preset, data, run)
     counters = stage.train_vae(settings, data, run, device, tensorboard)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
-    click.echo(f"held out: reconstruction error {best['reconstruction']:.1f} a frame, KL {best['kl']:.1f} nats.")
-    click.echo(f"{run / 'vae' / 'reconstructions.png'}")
+    click.echo(f"held out: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
+    for path in sorted((run / "vae").glob("reconstructions.*")):
+        click.echo(f"{path}")
 
 
 @main.command()
@@ -99,7 +101,7 @@ def train_mdrnn(
     """Encode the frames with V, and train M, the MDN-RNN, on the latents."""
     from vmc.stages import train_mdrnn as stage
 
-    settings = make_settings(TrainMDRNNSettings, env, PRESETS[preset]["train-mdrnn"], {"seed": seed}, given)
+    settings = make_settings(TrainMDRNNSettings, env, preset_values(preset, env, "train-mdrnn"), {"seed": seed}, given)
     data, run = folders(env, preset, data, run)
     counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Held out:")
@@ -125,7 +127,7 @@ def train_controller(
     """Evolve C with CMA-ES, in the environment or in the dream."""
     from vmc.stages import train_controller as stage
 
-    defaults = PRESETS[preset]["train-controller"]
+    defaults = preset_values(preset, env, "train-controller")
     settings = make_settings(TrainControllerSettings, env, defaults, {"seed": seed}, given)
     data, run = folders(env, preset, data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
@@ -167,7 +169,7 @@ def test(
     from vmc.stages.evaluate import test_controller, test_temperatures
 
     values = {"seed": seed, "temperature": temperatures[0]}
-    settings = make_settings(TestSettings, env, PRESETS[preset]["test"], values, given)
+    settings = make_settings(TestSettings, env, preset_values(preset, env, "test"), values, given)
     data, run = folders(env, preset, data, run)
     if video is not None:
         from vmc.stages.film import film_episode
@@ -247,7 +249,7 @@ def run_chain(
 
     data, run = folders(env, preset, data, run)
     chosen = _overrides(overrides)
-    rounds = rounds or PRESETS[preset]["rounds"]["default"]
+    rounds = rounds or preset_values(preset, env, "rounds")["default"]
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
     if estimate:
         from vmc.bench.estimate import estimate_run, measure_rates

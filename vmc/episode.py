@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from vmc.errors import VmcError
 
-Frame = npt.NDArray[np.uint8]
+# A picture, uint8 (64, 64, 3), or a vector, float32 (D,).
+Frame = npt.NDArray[Any]
 Action = npt.NDArray[np.float32]
 
 
@@ -67,7 +68,7 @@ def run_episode(
     """Runs one episode from `env.reset(seed=env_seed)` to its end.
 
     Args:
-        env: a single environment whose observations are preprocessed frames, uint8 (64, 64, 3).
+        env: a single environment as `vmc.envs.make_env` makes it, whose observations are frames.
         rng: the policy's random stream for this episode.
         recording: filled with every frame, applied action and reward, when given.
 

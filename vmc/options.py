@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import typing
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from vmc.config import DEFAULT_PRESET, PRESETS, plain_type
-from vmc.envs import env_slug, use_official_drawing
+from vmc.envs import WORDS, env_slug, join_name, use_official_drawing
 from vmc.executors import available_cores
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,7 +53,17 @@ def shared(
 ) -> Callable[[Any], Any]:
     """The options that the stages share; `steps_env` for those that step a real environment."""
     options = [
-        click.option("--env", default="CarRacing-v3", show_default=True, help="The environment's Gymnasium id."),
+        click.option("--env", default="CarRacing-v3", show_default=True, help="A Gymnasium id, or module:Id-v0."),
+        click.option(
+            "--env-kwargs",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="An argument of the environment, e.g. continuous=False. May be given again.",
+        ),
+        *(
+            click.option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.")
+            for word, text in WORDS.items()
+        ),
         click.option(
             "--preset",
             type=click.Choice(list(PRESETS)),
@@ -82,11 +93,23 @@ def shared(
         options.append(official)
 
     def decorate(command: Any) -> Any:
+        command = _with_joined_name(command)
         for option in reversed(options):
             command = option(command)
         return command
 
     return decorate
+
+
+def _with_joined_name(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hands the command one `env`: the id, its arguments and our words in one name, as the stages keep it."""
+
+    @functools.wraps(command)
+    def joined(env: str, env_kwargs: tuple[str, ...], **given: Any) -> Any:
+        words = [word for word in WORDS if given.pop(word.replace("-", "_"))]
+        return command(env=join_name(env, env_kwargs, words), **given)
+
+    return joined
 
 
 def _official(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vmc.envs.squash import ActionSquash
+from vmc.envs.squash import Squash
 from vmc.episode import Action, Frame
 
 
 class RandomPolicy:
     """Uniform actions from the action space, each held for 1 to 10 steps (as hardmaru's Doom `extract.py`)."""
 
-    def __init__(self, squash: ActionSquash) -> None:
-        self._low, self._high = squash.low, squash.high
+    def __init__(self, squash: Squash) -> None:
+        self._squash = squash
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -22,7 +22,7 @@ class RandomPolicy:
     def act(self, frame: Frame) -> Action:
         if self._steps_left == 0:
             self._steps_left = int(self._rng.integers(1, 11))
-            self._action = self._rng.uniform(self._low, self._high).astype(np.float32)
+            self._action = self._squash.sample(self._rng)
         self._steps_left -= 1
         return self._action
 
@@ -88,7 +88,7 @@ class BrownianPolicy:
     controller would give it, and unlike a clipped random walk it does not stick to the action space's borders.
     """
 
-    def __init__(self, squash: ActionSquash, correlation_steps: float = 20.0) -> None:
+    def __init__(self, squash: Squash, correlation_steps: float = 20.0) -> None:
         self._squash = squash
         self._noise = OrnsteinUhlenbeck(squash.size, correlation_steps)
 

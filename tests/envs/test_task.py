@@ -1,6 +1,7 @@
 """The table of environments, the action squash, and what is refused."""
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -9,8 +10,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vmc.envs import ActionSquash, action_squash, check_env, env_slug, get_task, make_env
+from vmc.config import make_settings
+from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_env, get_task, make_env
+from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
+from vmc.stages.settings import STAGES, preset_values
 
 BOUNDS = st.floats(-1000, 1000, width=32)
 
@@ -86,41 +90,84 @@ def test_an_unknown_environment_is_refused(env_id: str) -> None:
         check_env(env_id)
 
 
-@pytest.mark.parametrize(
-    ("env_id", "culprit"), [("CartPole-v1", "observations"), ("Pendulum-v1", "observations"), ("tests/Still-v0", "act")]
-)
-def test_an_environment_that_does_not_fit_is_refused(env_id: str, culprit: str, still: None) -> None:
-    with pytest.raises(VmcError, match=f"{env_id} does not fit: its {culprit}") as caught:
-        make_env(env_id)
-    assert "uint8 pictures" in str(caught.value)
+class _Misfit(gym.Env[np.ndarray, np.int64]):
+    """Pictures, or what it is given, and actions that C cannot give, or what it is given."""
 
-
-class _DiscreteActions(gym.Env[np.ndarray, np.int64]):
-    """Pictures, but actions that C cannot give."""
-
-    def __init__(self) -> None:
-        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
-        self.action_space = gym.spaces.Discrete(3)
-
-
-@pytest.fixture
-def still() -> Iterator[None]:
-    gym.register("tests/Still-v0", entry_point=_DiscreteActions)
-    yield
-    gym.registry.pop("tests/Still-v0")
+    def __init__(self, seen: gym.Space[Any] | None = None, acts: gym.Space[Any] | None = None) -> None:
+        self.observation_space = seen or gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+        self.action_space = acts or gym.spaces.Box(-1, 1, (1,), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("env_id", "slug"),
-    [("CarRacing-v3", "carracing-v3"), ("vmc/Toy-v0", "vmc-toy-v0"), ("some.module:Its/Env-v1", "its-env-v1")],
+    ("spaces", "culprit"),
+    [
+        ({"seen": gym.spaces.Dict({"a": gym.spaces.Discrete(2)})}, "its observations are Dict.*uint8 pictures nor"),
+        ({"seen": gym.spaces.Discrete(16)}, "its observations are Discrete"),
+        ({"seen": gym.spaces.Box(0, 1, (8, 8, 3), np.float32)}, "its observations are Box"),
+        ({"acts": gym.spaces.MultiDiscrete([2, 2])}, "its actions are MultiDiscrete.*nor Discrete"),
+        ({"acts": gym.spaces.Box(-np.inf, np.inf, (2,))}, "its actions are Box"),
+    ],
 )
-def test_env_slug_is_a_folder_name(env_id: str, slug: str) -> None:
-    assert env_slug(env_id) == slug
+def test_an_environment_that_does_not_fit_is_refused(spaces: dict[str, gym.Space[Any]], culprit: str) -> None:
+    """What was found, what is expected, the next step."""
+    gym.register("tests/Misfit-v0", entry_point=_Misfit, kwargs=spaces)
+    try:
+        with pytest.raises(VmcError, match=f"tests/Misfit-v0 does not fit: {culprit}") as caught:
+            check_env("tests/Misfit-v0")
+    finally:
+        gym.registry.pop("tests/Misfit-v0")
+    assert "gymnasium.wrappers" in str(caught.value)
+
+
+def test_an_argument_that_the_environment_does_not_know_is_told() -> None:
+    with pytest.raises(VmcError, match="unexpected keyword argument 'colour'"):
+        make_env("CartPole-v1,colour=red")
+
+
+OWN_MODULE = """
+import gymnasium as gym
+from vmc.envs import Task, add_task
+
+gym.register("OwnPole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+add_task("OwnPole-v0", Task(hidden_size=16, laptop={"rollouts": {"episodes": 7}}))
+"""
+
+
+def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_pole.py").write_text(OWN_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TASKS, "OwnPole-v0", Task())  # so that it is removed again
+    assert get_task("own_pole:OwnPole-v0").hidden_size == 16
+    assert get_task("own_pole:OwnPole-v0,pixels").hidden_size == 16
+    assert preset_values("laptop", "own_pole:OwnPole-v0", "rollouts")["episodes"] == 7
+    assert preset_values("paper", "own_pole:OwnPole-v0", "rollouts")["episodes"] == 10_000
+    assert check_env("own_pole:OwnPole-v0") == VECTORS
+    gym.registry.pop("OwnPole-v0")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_tasks_values_are_settings(name: str) -> None:
+    """Every stage's values can be made into its settings; nothing else is there."""
+    laptop = get_task(name).laptop
+    assert laptop.keys() <= {*STAGES, "later-rounds"}
+    for stage, kind in STAGES.items():
+        make_settings(kind, name, preset_values("laptop", name, stage))
+
+
+def test_the_fast_carracing_takes_discrete_actions() -> None:
+    env = make_env(DISCRETE_CARRACING)
+    assert type(env.unwrapped).__name__ == "FastCarRacing"
+    assert action_squash(DISCRETE_CARRACING, env).size == 5
+    frame, _ = env.reset(seed=0)
+    assert frame.shape == (64, 64, 3)
+    env.step(np.array([0, 0, 0, 1, 0], np.float32))
+    env.close()
 
 
 def test_an_environment_that_is_not_in_the_table_fills_its_box() -> None:
     env = make_env("vmc/Toy-v0")
     squash = action_squash("vmc/Toy-v0", env)
+    assert isinstance(squash, ActionSquash)
     np.testing.assert_array_equal(squash.low, [-1])
     np.testing.assert_array_equal(squash.high, [1])
     env.close()
@@ -133,6 +180,7 @@ def test_carracing_is_what_the_table_says() -> None:
     frame, _ = env.reset(seed=0)
     assert (frame.shape, frame.dtype) == ((64, 64, 3), np.uint8)
     squash = action_squash("CarRacing-v3", env)
+    assert isinstance(squash, ActionSquash)
     assert isinstance(env.action_space, gym.spaces.Box)
     np.testing.assert_array_equal(squash.low, env.action_space.low)
     np.testing.assert_array_equal(squash.high, env.action_space.high)

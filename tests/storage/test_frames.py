@@ -19,13 +19,15 @@ from vmc.storage.frames import (
     read_all_frames,
     sample_frames,
 )
-from vmc.storage.rollouts import RolloutDataset, StoredEpisode
+from vmc.storage.rollouts import FrameKind, RolloutDataset, StoredEpisode
 
 FRAME_BYTES = 64 * 64 * 3
 
 
 class FakeDataset:
     """Episodes whose frames hold their own number in the data set; counts what is read."""
+
+    frame_kind = FrameKind((64, 64, 3), "uint8")
 
     def __init__(self, lengths: list[int]) -> None:
         self.episodes = []
@@ -194,7 +196,7 @@ def test_sizes_and_samples() -> None:
     dataset = FakeDataset([9, 19, 4])
     reader = cast(RolloutDataset, dataset)
     assert num_frames(dataset.episodes) == 35
-    assert frame_bytes(dataset.episodes) == 35 * FRAME_BYTES
+    assert frame_bytes(dataset.episodes, dataset.frame_kind) == 35 * FRAME_BYTES
     assert _numbers(read_all_frames(reader, dataset.episodes)) == list(range(35))
     assert _numbers(sample_frames(reader, dataset.episodes, 100)) == list(range(35))
     sample = _numbers(sample_frames(reader, dataset.episodes, 7))

@@ -66,6 +66,27 @@ def test_what_is_written_is_read_in_the_order_of_the_numbers(shards: list[list[i
     assert all(_same(episode, make_episode(episode.index)) for episode in found)
 
 
+def _vector_episode(index: int) -> Episode:
+    episode = make_episode(index)
+    frames = np.random.default_rng(index).normal(size=(len(episode.frames), 5)).astype(np.float32)
+    return replace(episode, frames=frames)
+
+
+def test_vectors_are_kept_as_they_are(tmp_path: Path) -> None:
+    for index in (0, 1):
+        write_shard(tmp_path, [_vector_episode(index)], SOURCE)
+    assert all(_same(episode, _vector_episode(episode.index)) for episode in _read_all(tmp_path))
+    kind = RolloutDataset(tmp_path).frame_kind
+    assert (kind.shape, kind.dtype, kind.num_bytes) == ((5,), "float32", 20)
+
+
+def test_pictures_and_vectors_do_not_mix(tmp_path: Path) -> None:
+    write_shard(tmp_path, [_vector_episode(0)], SOURCE)
+    write_shard(tmp_path, [make_episode(1)], SOURCE)
+    with pytest.raises(VmcError, match="mixes episodes of frames float32"):
+        RolloutDataset(tmp_path)
+
+
 def test_what_is_small_is_known_without_reading(tmp_path: Path) -> None:
     path = write_shard(tmp_path, [make_episode(7), make_episode(8)], SOURCE)
     assert path == shard_path(tmp_path, [7, 8])
@@ -330,9 +351,9 @@ def test_a_writer_that_was_killed_leaves_nothing_that_is_read(tmp_path: Path, sh
 def test_the_wrong_environment_or_preprocessing_is_told(env: str, preprocessing: str, tmp_path: Path) -> None:
     write_shard(tmp_path, [make_episode(1)], SOURCE)
     dataset = RolloutDataset(tmp_path)
-    check_env_matches(dataset, SOURCE.env, SOURCE.preprocessing)
+    check_env_matches(dataset, SOURCE.env, [SOURCE.preprocessing])
     with pytest.raises(VmcError, match=f"{tmp_path} holds episodes of") as caught:
-        check_env_matches(dataset, env, preprocessing)
+        check_env_matches(dataset, env, [preprocessing])
     assert "--env" in str(caught.value)
 
 

@@ -16,7 +16,8 @@ from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.models import make_latents
 from vmc.config import make_settings
 from vmc.dream.linear import PackedLinear
-from vmc.envs import CARRACING
+from vmc.envs import CARRACING, FRAME_SHAPE
+from vmc.models.loading import make_vision
 from vmc.stages.settings import TrainMDRNNSettings, TrainVAESettings
 from vmc.stages.train_mdrnn import DynamicsTraining
 from vmc.stages.train_vae import VAETraining
@@ -50,7 +51,8 @@ def bench_vae(rounds: int, device: torch.device) -> list[Result]:
     """Frames/s of V's training with its loader, against the same updates on one batch that is already there."""
     settings = make_settings(TrainVAESettings, CARRACING, {"epochs": 1})
     frames = np.random.default_rng(0).integers(0, 256, (settings.batch_size * _BATCHES, 64, 64, 3), np.uint8)
-    training = VAETraining(settings, FramesInMemory(frames, settings.batch_size, 0), frames, device)
+    vae = make_vision("conv", CARRACING, FRAME_SHAPE)
+    training = VAETraining(settings, vae, FramesInMemory(frames, settings.batch_size, 0), frames, device)
     batch = torch.from_numpy(frames[: settings.batch_size]).to(device)
     noise = torch.zeros(len(batch), training.module.settings.latent_size, device=device)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.dream.batch import DreamBatch
-from vmc.dream.observations import as_array, decoded, find_observation
+from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
 from vmc.dream.trained import TrainedDream, load_dream
 from vmc.dream.world import DreamSettings
 from vmc.errors import VmcError
@@ -54,6 +54,8 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         settings = DreamSettings(temperature, sample_termination=sample_termination)
         self._dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
         self._batch = DreamBatch(self._dream, settings, 1)
+        if render_mode is not None:
+            check_pictures(self._dream)
         self.render_mode = render_mode
         self.observation_space = self._observation.space(self._dream)
         self.action_space = self._dream.action_space

@@ -16,7 +16,7 @@ from vmc.dream.trained import TrainedDream
 from vmc.envs import FRAME_SHAPE
 from vmc.errors import VmcError
 from vmc.models.dynamics import Hidden
-from vmc.models.vae import ConvVAE, to_frames
+from vmc.models.vae import ConvVAE, VisionModel, to_frames
 
 # Frames decoded at once; V's widest layer holds 115 KB for each.
 _DECODED_AT_ONCE = 256
@@ -45,8 +45,14 @@ def find_observation(name: str) -> Observation:
     return OBSERVATIONS[name]
 
 
+def check_pictures(dream: TrainedDream) -> None:
+    """Raises a `VmcError` where V was trained on vectors: such a dream has nothing to show."""
+    if not isinstance(dream.vae, ConvVAE):
+        raise VmcError("V of this run keeps vectors, not pictures.", "Observe the dream as latent or features.")
+
+
 @torch.no_grad()
-def decoded(vae: ConvVAE, latents: Tensor) -> npt.NDArray[np.uint8]:
+def decoded(vae: VisionModel, latents: Tensor) -> npt.NDArray[np.uint8]:
     """Latents (B, Z) as V's pictures of them, uint8 (B, 64, 64, 3)."""
     return as_array(_pixels(vae, latents))
 
@@ -57,8 +63,13 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def _pixels(vae: ConvVAE, latents: Tensor) -> Tensor:
+def _pixels(vae: VisionModel, latents: Tensor) -> Tensor:
     return torch.cat([to_frames(vae.decode(part)) for part in latents.split(_DECODED_AT_ONCE)]).contiguous()
+
+
+def _picture_space(dream: TrainedDream) -> Box:
+    check_pictures(dream)
+    return Box(0, 255, FRAME_SHAPE, np.uint8)
 
 
 def _unbounded(size: int) -> Box:
@@ -77,7 +88,7 @@ OBSERVATIONS = {
         lambda dream, latents, hidden: torch.cat([latents, hidden.h], dim=1),
     ),
     "pixels": Observation(
-        lambda dream: Box(0, 255, FRAME_SHAPE, np.uint8),
+        _picture_space,
         lambda dream, latents, hidden: _pixels(dream.vae, latents),
     ),
 }

@@ -17,7 +17,7 @@ from vmc.errors import VmcError
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
 from vmc.models.dynamics import MDNRNN, Hidden
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.vae import ConvVAE
+from vmc.models.vae import VisionModel
 from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, save_checkpoint
 
 
@@ -30,7 +30,7 @@ class TrainedDream(NamedTuple):
         action_space: the real environment's.
     """
 
-    vae: ConvVAE
+    vae: VisionModel
     dynamics: MDNRNN
     starts: DreamStarts
     action_space: Box

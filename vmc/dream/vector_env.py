@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from vmc.dream.batch import DreamBatch
 from vmc.dream.env import METADATA, STREAM, check_render_mode
-from vmc.dream.observations import as_array, decoded, find_observation
+from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
 from vmc.dream.trained import TrainedDream, load_dream
 from vmc.dream.world import DreamSettings
 from vmc.errors import VmcError
@@ -61,6 +61,8 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
         self._settings = DreamSettings(temperature, max_episode_steps, sample_termination)
         self._mode = AutoresetMode(autoreset_mode)
         self._dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
+        if render_mode is not None:
+            check_pictures(self._dream)
         self._batch = DreamBatch(self._dream, self._settings, num_envs)
         self._generators: list[np.random.Generator] = []
         self._lengths = np.zeros(num_envs, np.int64)

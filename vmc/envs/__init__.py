@@ -1,10 +1,12 @@
-"""Real environments: making them, what is known about each, and how their pictures become frames."""
+"""Real environments: making them, what is known about each, their frames and their actions."""
 
 import gymnasium as gym
 
+from vmc.envs.name import WORDS, env_slug, join_name
+from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
 from vmc.envs.preprocess import FRAME_SHAPE, PREPROCESSING
 from vmc.envs.proof import use_official_drawing
-from vmc.envs.squash import ActionSquash
+from vmc.envs.squash import ActionSquash, Squash
 from vmc.envs.task import (
     CARRACING,
     FAST_CARRACING,
@@ -13,8 +15,8 @@ from vmc.envs.task import (
     TASKS,
     Task,
     action_squash,
+    add_task,
     check_env,
-    env_slug,
     get_task,
     make_env,
 )
@@ -33,14 +35,21 @@ __all__ = [
     "CARRACING",
     "FRAME_SHAPE",
     "PREPROCESSING",
+    "PREPROCESSINGS",
     "TAKE_COVER",
     "TASKS",
+    "VECTORS",
+    "WORDS",
     "ActionSquash",
+    "Squash",
     "Task",
     "action_squash",
+    "add_task",
     "check_env",
     "env_slug",
     "get_task",
+    "join_name",
     "make_env",
+    "preprocessing_of",
     "use_official_drawing",
 ]

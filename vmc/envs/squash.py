@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
+
+Floats = npt.NDArray[np.float32]
+
+
+class Squash(Protocol):
+    """What every kind of action has: the same map in NumPy and in PyTorch, and uniform actions."""
+
+    @property
+    def size(self) -> int:
+        """A, the number of outputs and of action dimensions."""
+        ...
+
+    def __call__(self, outputs: npt.NDArray[Any]) -> Floats:
+        """NumPy: (..., A) outputs to (..., A) float32 actions."""
+        ...
+
+    def torch(self, outputs: torch.Tensor) -> torch.Tensor:
+        """PyTorch: (..., A) outputs to (..., A) actions, on the outputs' device and in their type."""
+        ...
+
+    def sample(self, rng: np.random.Generator) -> Floats:
+        """A uniformly drawn action, (A,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,10 +46,10 @@ class ActionSquash:
         offset, scale, low, high: float32, (A,).
     """
 
-    offset: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
-    low: npt.NDArray[np.float32]
-    high: npt.NDArray[np.float32]
+    offset: Floats
+    scale: Floats
+    low: Floats
+    high: Floats
 
     @classmethod
     def from_bounds(cls, low: Any, high: Any) -> ActionSquash:
@@ -39,10 +62,10 @@ class ActionSquash:
         """A, the number of action dimensions."""
         return len(self.low)
 
-    def __call__(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def __call__(self, outputs: npt.NDArray[Any]) -> Floats:
         """NumPy: (..., A) outputs to (..., A) float32 actions."""
         squashed = self.offset + self.scale * np.tanh(outputs, dtype=np.float32)
-        action: npt.NDArray[np.float32] = np.clip(squashed, self.low, self.high)
+        action: Floats = np.clip(squashed, self.low, self.high)
         return action
 
     def torch(self, outputs: torch.Tensor) -> torch.Tensor:
@@ -51,3 +74,32 @@ class ActionSquash:
             outputs.new_tensor(bound) for bound in (self.offset, self.scale, self.low, self.high)
         )
         return (offset + scale * outputs.tanh()).clamp(low, high)
+
+    def sample(self, rng: np.random.Generator) -> Floats:
+        """A uniformly drawn action of the Box, (A,)."""
+        return rng.uniform(self.low, self.high).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class OneHotSquash:
+    """The largest of A outputs wins: a discrete action as a one-hot vector, which is what M sees of it.
+
+    Attributes:
+        size: A, the number of discrete actions.
+    """
+
+    size: int
+
+    def __call__(self, outputs: npt.NDArray[Any]) -> Floats:
+        """NumPy: (..., A) outputs to (..., A) float32 one-hot vectors; the first of equal outputs wins."""
+        one_hot: Floats = np.eye(self.size, dtype=np.float32)[np.argmax(outputs, axis=-1)]
+        return one_hot
+
+    def torch(self, outputs: torch.Tensor) -> torch.Tensor:
+        """PyTorch: (..., A) outputs to (..., A) one-hot vectors, on the outputs' device and in their type."""
+        return outputs.new_zeros(outputs.shape).scatter_(-1, outputs.argmax(dim=-1, keepdim=True), 1)
+
+    def sample(self, rng: np.random.Generator) -> Floats:
+        """A uniformly drawn one-hot vector, (A,)."""
+        one_hot: Floats = np.eye(self.size, dtype=np.float32)[rng.integers(self.size)]
+        return one_hot

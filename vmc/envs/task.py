@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from vmc.envs.preprocess import PreprocessedFrames
+from vmc.envs.actions import squash_of, with_vector_actions
+from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
+from vmc.envs.observations import preprocessing_of, with_frames
 from vmc.envs.proof import fast_drawing_is_proved
-from vmc.envs.squash import ActionSquash
+from vmc.envs.squash import ActionSquash, Squash
 from vmc.errors import VmcError
 
+Values = Mapping[str, Any]
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
+DISCRETE_CARRACING = f"{CARRACING},continuous=False"
 TAKE_COVER, OWN_TAKE_COVER = "VizdoomTakeCover-v1", "vmc/VizdoomTakeCover-v1"
 
 
@@ -32,93 +38,240 @@ class Task:
     Attributes:
         own_id: what our own version of the environment is registered as; None: there is none, the official one is made.
         crop_rows: keep rows `[0, crop_rows)` of the picture; None keeps all.
-        squash: makes the action squash; None derives it from the Box action space.
-        latent_size: Z, V's width.
+        squash: makes the squash of a Box of actions; None derives it from the action space.
+        vision: the kind of V; None takes `conv` for pictures and `identity` for vectors.
+        latent_size: Z, V's width (`identity` has the vector's own).
         hidden_size: H, M's width.
         controller_inputs: what C sees of z, h and c.
+        laptop: by stage (and `rounds`, `later-rounds`, `last-round`), values that beat the default preset's.
     """
 
     own_id: str | None = None
     crop_rows: int | None = None
     squash: Callable[[], ActionSquash] | None = None
+    vision: str | None = None
     latent_size: int = 32
     hidden_size: int = 256
     controller_inputs: str = "zh"
+    laptop: Mapping[str, Values] = field(default_factory=dict)
 
 
+# C grows up in the dream, round by round, and gets its licence in reality. What each value is worth: DECISIONS.md.
+_CARRACING_LAPTOP: dict[str, Values] = {
+    "rollouts": {"episodes": 100, "max_steps": 500},
+    "train-vae": {"epochs": 2},
+    "train-mdrnn": {"epochs": 30},
+    "train-controller": {
+        "dream": True,
+        "generations": 150,
+        "population": 64,
+        "rollouts_per_candidate": 16,
+        "horizon": 400,
+        "step_size": 0.1,
+        "real_every": 50,
+        "evaluate_every": 50,
+    },
+    "rounds": {"default": 8},
+    "later-rounds": {
+        "rollouts": {"episodes": 80},
+        "train-mdrnn": {"epochs": 5},
+        "train-controller": {"generations": 50, "step_size": 0.06},
+    },
+    "last-round": {
+        "train-controller": {
+            "dream": False,
+            "generations": 40,
+            "rollouts_per_candidate": 2,
+            "stall_steps": 100,
+            "evaluate_every": 5,
+        },
+    },
+}
+
+# By name; `add_task` adds to it. The scores that these values reach are in `results/environments.json`.
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
-    CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash),
+    CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash, laptop=_CARRACING_LAPTOP),
+    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84, laptop=_CARRACING_LAPTOP),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
     TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
+    # What these show is the whole state: a small M suffices, and a small C is soon found.
+    "CartPole-v1": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 100},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {"generations": 30, "population": 16, "step_size": 0.5, "target_return": 495.0},
+        },
+    ),
+    "MountainCarContinuous-v0": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 20},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 40,
+                "population": 12,
+                "rollouts_per_candidate": 2,
+                "step_size": 1.0,
+                "target_return": 94.0,
+            },
+        },
+    ),
+    # A linear C does not swing it up: 20 generations of one stayed at -1,100.
+    "Pendulum-v1": Task(
+        hidden_size=16,
+        controller_inputs="z",
+        laptop={
+            "rollouts": {"episodes": 40},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 80,
+                "population": 24,
+                "hidden_units": 16,
+                "step_size": 0.5,
+            },
+        },
+    ),
+    "LunarLander-v3": Task(
+        hidden_size=16,
+        laptop={
+            "rollouts": {"episodes": 100},
+            "train-mdrnn": {"epochs": 30},
+            "train-controller": {
+                "generations": 150,
+                "population": 20,
+                "step_size": 0.5,
+                "max_steps": 600,
+                "target_return": 230.0,
+            },
+        },
+    ),
+    "BipedalWalker-v3": Task(
+        hidden_size=32,
+        controller_inputs="z",
+        laptop={
+            "rollouts": {"episodes": 40},
+            "train-mdrnn": {"epochs": 20},
+            "train-controller": {
+                "generations": 300,
+                "population": 24,
+                "rollouts_per_candidate": 2,
+                "step_size": 0.3,
+                "target_return": 310.0,
+            },
+        },
+    ),
 }
 
 
-def get_task(env_id: str) -> Task:
+def add_task(name: str, task: Task) -> None:
+    """Tells what is known about an environment of your own; call it where you register the environment."""
+    TASKS[name] = task
+
+
+def get_task(name: str) -> Task:
     """The table's entry, or the default one.
 
-    `CarRacing`, `module:CarRacing-v3` and `vmc/FastCarRacing-v3` find that of `CarRacing-v3`.
+    The full name's entry comes before that of the id alone. `CarRacing`, `module:CarRacing-v3` and
+    `vmc/FastCarRacing-v3` find that of `CarRacing-v3`.
+
+    Raises:
+        VmcError: the name cannot be read, or its module cannot be imported.
     """
-    name = env_id.rsplit(":", maxsplit=1)[-1]
-    found = (task for known, task in TASKS.items() if name in (known, known.rpartition("-v")[0], task.own_id))
+    env = parse_name(name)
+    _import_module(env)
+    plain = EnvName(env.id.rsplit(":", maxsplit=1)[-1], env.arguments, env.words)
+    for key in (str(env), str(plain), env.id, plain.id):
+        if key in TASKS:
+            return TASKS[key]
+    found = (task for key, task in TASKS.items() if plain.id in (key.rpartition("-v")[0], task.own_id))
     return next(found, Task())
 
 
-def env_slug(env_id: str) -> str:
-    """A folder name for an environment: `CarRacing-v3` gives `carracing-v3`."""
-    return env_id.rsplit(":", maxsplit=1)[-1].replace("/", "-").lower()
+def check_env(name: str) -> str:
+    """Makes and closes the environment, so that what does not fit is told before any work is done.
+
+    Returns:
+        How its frames come about (`preprocessing_of`).
+    """
+    env = make_env(name)
+    env.close()
+    return preprocessing_of(env)
 
 
-def check_env(env_id: str) -> None:
-    """Makes and closes the environment, so that what does not fit is told before any work is done."""
-    make_env(env_id).close()
+def make_env(name: str) -> gym.Env[Any, Any]:
+    """A single environment without autoreset, whose observations are frames and whose actions are vectors.
 
-
-def make_env(env_id: str) -> gym.Env[Any, Any]:
-    """A single environment whose observations are frames, uint8 (64, 64, 3), with no autoreset.
+    A frame is a picture, uint8 (64, 64, 3), or a vector, float32 (D,). An action is float32 (A,) in a bounded Box;
+    a discrete one is a one-hot vector.
 
     Raises:
         VmcError: no such environment, or one whose observations or actions do not fit.
     """
+    task, parsed = get_task(name), parse_name(name)
+    env = _made(name, parsed)
     try:
-        env = gym.make(_own_version(env_id))
-    except (gym.error.Error, ImportError, ValueError, TypeError) as error:
-        raise _unknown(env_id, error) from None
-    problem = _misfit(env)
-    if problem:
+        env = with_vector_actions(env, SCALAR_ACTIONS in parsed.words)
+        if PIXELS in parsed.words:  # `crop_rows` is of the environment's own picture
+            return with_frames(env, crop_rows=None, pixels=True)
+        return with_frames(env, task.crop_rows, pixels=False)
+    except ValueError as problem:
         env.close()
-        raise VmcError(f"{env_id} does not fit: {problem}.", "vmc needs uint8 pictures and a bounded Box action.")
-    return PreprocessedFrames(env, get_task(env_id).crop_rows)
+        raise VmcError(f"{name} does not fit: {problem}.", _WHAT_FITS) from None
 
 
-def _own_version(env_id: str) -> str:
-    if env_id not in TASKS or (env_id == CARRACING and not fast_drawing_is_proved()):
+_WHAT_FITS = (
+    "Register an id of your own whose entry point wraps the environment (gymnasium.wrappers), "
+    "or give --pixels to see what it renders."
+)
+
+
+def action_squash(name: str, env: gym.Env[Any, Any]) -> Squash:
+    """The squash of the environment's task, where it takes a Box, or the one that fills its action space."""
+    make = get_task(name).squash
+    is_box = isinstance(env.unwrapped.action_space, gym.spaces.Box)
+    return make() if make and is_box else squash_of(env.action_space)
+
+
+def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
+    arguments = dict(parsed.arguments)
+    if PIXELS in parsed.words:
+        arguments["render_mode"] = "rgb_array"
+    try:
+        with warnings.catch_warnings():
+            # Gymnasium warns, and goes on to a failure that says less.
+            warnings.filterwarnings("error", ".*is not in the possible render_modes", UserWarning)
+            return gym.make(_own_version(name, parsed.id), **arguments)
+    except UserWarning:
+        raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
+    except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
+        raise _unknown(parsed.id, error) from None
+
+
+def _own_version(name: str, env_id: str) -> str:
+    """Only for names that stand in the table: other arguments might not have been compared with the official one."""
+    task = TASKS.get(name)
+    if task is None or (task.own_id == FAST_CARRACING and not fast_drawing_is_proved()):
         return env_id
-    return TASKS[env_id].own_id or env_id
+    return task.own_id or env_id
 
 
-def action_squash(env_id: str, env: gym.Env[Any, Any]) -> ActionSquash:
-    """The squash of the environment's task, or the one that fills its Box."""
-    make = get_task(env_id).squash
-    space = env.action_space
-    assert isinstance(space, gym.spaces.Box)
-    return make() if make else ActionSquash.from_bounds(space.low, space.high)
-
-
-def _misfit(env: gym.Env[Any, Any]) -> str | None:
-    seen, acts = env.observation_space, env.action_space
-    if not (isinstance(seen, gym.spaces.Box) and seen.dtype == np.uint8 and len(seen.shape) == 3):
-        return f"its observations are {seen}, not uint8 pictures (height, width, 3)"
-    if seen.shape[2] != 3:
-        return f"its pictures have {seen.shape[2]} channels, not 3"
-    if not (isinstance(acts, gym.spaces.Box) and len(acts.shape) == 1 and acts.is_bounded()):
-        return f"its actions are {acts}, not a bounded one-dimensional Box"
-    return None
+def _import_module(env: EnvName) -> None:
+    """Imports the module that the id names, which registers the environment and may add its task."""
+    if env.module is not None:
+        try:
+            importlib.import_module(env.module)
+        except (ImportError, ValueError) as error:
+            raise _unknown(env.id, error) from None
 
 
 def _unknown(env_id: str, error: Exception) -> VmcError:
     # Gymnasium's own message names the module or the version to take; without one, look for a similar name.
     near = difflib.get_close_matches(env_id, {**TASKS, **gym.registry}, n=1, cutoff=0.6)
-    hint = f"Did you mean {near[0]}?" if near else "`--env` takes any registered id, or module:Id-v0."
+    hint = f"Did you mean {near[0]}?" if near and near[0] != env_id else _ANY_ID
     return VmcError(f"No environment {env_id!r}: {str(error).rstrip('.')}.", hint)
+
+
+_ANY_ID = "`--env` takes any registered id, or module:Id-v0, and `--env-kwargs` what its constructor knows."

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld, Noise
-from vmc.envs import ActionSquash
+from vmc.envs import Squash
 from vmc.evolution.fitness import Array, Scores
 from vmc.executors import Executor
 from vmc.models.controller import ControllerSettings, controller_outputs
@@ -46,7 +46,7 @@ class DreamWorker:
         training: DreamStarts,
         held_out: DreamStarts,
         controller: ControllerSettings,
-        squash: ActionSquash,
+        squash: Squash,
     ) -> None:
         self._world = world
         self._starts = {False: training, True: held_out}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vmc.envs import ActionSquash, action_squash, make_env
+from vmc.envs import Squash, action_squash, make_env
 from vmc.episode import Action, Frame
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.models.controller import Controller, ControllerSettings
-from vmc.models.vision import Vision
+from vmc.models.vision import Encoder, make_encoder
 from vmc.policies import Exploration
 from vmc.storage.checkpoint import Checkpoint
 
@@ -66,7 +66,7 @@ class Agent:
     """
 
     def __init__(
-        self, vision: Vision, memory: Memory, squash: ActionSquash, sample_latents: bool, noise: float = 0.0
+        self, vision: Encoder, memory: Memory, squash: Squash, sample_latents: bool, noise: float = 0.0
     ) -> None:
         self._vision = vision
         self._memory = memory
@@ -130,7 +130,7 @@ def _body(vae: Checkpoint, dynamics: Checkpoint, env: str, noise: float) -> tupl
     made = make_env(env)
     squash = action_squash(env, made)
     made.close()
-    memory = Memory(dynamics.weights)
-    agent = Agent(Vision(vae.weights), memory, squash, dynamics.info["sample_latents"], noise)
+    vision, memory = make_encoder(vae), Memory(dynamics.weights)
+    agent = Agent(vision, memory, squash, dynamics.info["sample_latents"], noise)
     agent.source = {"vae": vae.sha256, "dynamics": dynamics.sha256}
-    return agent, ControllerSettings(len(vae.weights["mean.bias"]), memory.size, squash.size)
+    return agent, ControllerSettings(vision.latent_size, memory.size, squash.size)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,8 +34,8 @@ class VAELoss:
     """The parts of V's loss, each a mean over frames (scalars).
 
     Attributes:
-        total: reconstruction + floored KL.
-        reconstruction: squared error summed over the 64x64x3 values in [0, 1].
+        total: weighted reconstruction + floored KL.
+        reconstruction: squared error summed over an input's values (64x64x3 in [0, 1] for a picture).
         kl: KL(q(z | frame) || N(0, I)) in nats, before the floor.
     """
 
@@ -51,7 +54,45 @@ def to_frames(images: Tensor) -> Tensor:
     return images.permute(0, 2, 3, 1).mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-class ConvVAE(nn.Module):
+class SizedSettings(Protocol):
+    """What the settings of every kind of V say."""
+
+    @property
+    def latent_size(self) -> int: ...
+
+
+class VisionModel(nn.Module):
+    """What every kind of V has: frames to inputs, inputs to a diagonal Gaussian over Z latents, and back.
+
+    Attributes:
+        error_weight: of the squared error beside the KL, in the loss.
+    """
+
+    settings: SizedSettings
+    error_weight = 1.0
+
+    def prepare(self, sample: Callable[[], npt.NDArray[Any]]) -> None:
+        """Called once, before the first training, with a way to get training frames (N, ...)."""
+
+    def to_input(self, frames: Tensor) -> Tensor:
+        """Frames as stored, (B, ...), to float32 inputs."""
+        raise NotImplementedError
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs to the posterior's mean and log-variance, each (B, Z)."""
+        raise NotImplementedError
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, Z) to inputs."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs and noise ~ N(0, I) (B, Z) to (reconstruction, mean, log-variance)."""
+        mean, log_variance = self.encode(inputs)
+        return self.decode(sample_latent(mean, log_variance, noise)), mean, log_variance
+
+
+class ConvVAE(VisionModel):
     """Compresses a frame into a diagonal Gaussian over Z latents; 4,348,547 parameters for Z = 32."""
 
     def __init__(self, settings: VAESettings = VAESettings()) -> None:
@@ -65,11 +106,15 @@ class ConvVAE(nn.Module):
         shapes = zip(_DECODER_CHANNELS, _DECODER_CHANNELS[1:], _DECODER_KERNELS, strict=False)
         self.decoder = nn.ModuleList(nn.ConvTranspose2d(i, o, kernel_size=k, stride=2) for i, o, k in shapes)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, 64, 64) in [0, 1] to the posterior's mean and log-variance, each (B, Z)."""
+    def to_input(self, frames: Tensor) -> Tensor:
+        """uint8 (B, 64, 64, 3) to images."""
+        return to_input(frames)
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, 64, 64) in [0, 1] to the posterior's mean and log-variance, each (B, Z)."""
         for conv in self.encoder:
-            images = F.relu(conv(images))
-        features = images.flatten(1)
+            inputs = F.relu(conv(inputs))
+        features = inputs.flatten(1)
         return self.mean(features), self.log_variance(features)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -79,11 +124,6 @@ class ConvVAE(nn.Module):
         for deconv in hidden:
             images = F.relu(deconv(images))
         return torch.sigmoid(last(images))
-
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, 64, 64) and noise ~ N(0, I) (B, Z) to (reconstruction, mean, log-variance)."""
-        mean, log_variance = self.encode(images)
-        return self.decode(sample_latent(mean, log_variance, noise)), mean, log_variance
 
 
 def sample_latent(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -97,15 +137,21 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def vae_loss(
-    images: Tensor, reconstruction: Tensor, mean: Tensor, log_variance: Tensor, kl_floor: float = 0.5
+    inputs: Tensor,
+    reconstruction: Tensor,
+    mean: Tensor,
+    log_variance: Tensor,
+    kl_floor: float = 0.5,
+    error_weight: float = 1.0,
 ) -> VAELoss:
-    """Squared error summed over pixels, plus KL floored per frame at `kl_floor` nats a latent dimension.
+    """Squared error summed over an input's values, plus KL floored per frame at `kl_floor` nats a latent dimension.
 
     Args:
-        images, reconstruction: (B, 3, 64, 64) in [0, 1].
+        inputs, reconstruction: (B, ...), images (B, 3, 64, 64) in [0, 1] or standardised vectors (B, D).
         mean, log_variance: (B, Z).
+        error_weight: of the squared error; 1 / (2 s^2) makes it the likelihood of a Gaussian with deviation s.
     """
-    squared_error = (images - reconstruction.float()).square().flatten(1).sum(dim=1).mean()
+    squared_error = (inputs - reconstruction.float()).square().flatten(1).sum(dim=1).mean()
     kl = kl_divergence(mean.float(), log_variance.float())
     floored = kl.clamp(min=kl_floor * mean.shape[1]).mean()
-    return VAELoss(squared_error + floored, squared_error, kl.mean())
+    return VAELoss(error_weight * squared_error + floored, squared_error, kl.mean())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmc.envs import PREPROCESSING, action_squash, check_env, make_env
+from vmc.envs import action_squash, check_env, make_env, preprocessing_of
 from vmc.episode import Limits, Policy, Recording, run_episode
 from vmc.errors import VmcError
 from vmc.executors import make_executor
@@ -58,12 +58,12 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         VmcError: a folder of another environment, a damaged shard, a folder that cannot be written.
     """
     started = time.monotonic()
-    check_env(settings.env)
+    preprocessing = check_env(settings.env)
     with locked(data):
         present = present_indices(data)
         if present:
             dataset = RolloutDataset(data)
-            check_env_matches(dataset, settings.env, PREPROCESSING)
+            check_env_matches(dataset, settings.env, [preprocessing])
             _check_limit_matches(dataset, settings)
         missing = [index for index in range(settings.episodes) if index not in present]
         jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
@@ -101,7 +101,7 @@ class _CollectWorker:
         self._data = data
         self._env = make_env(settings.env)
         self._policies, description = _make_policies(settings, self._env, run)
-        self._source = Source(settings.env, PREPROCESSING, description, settings.seed)
+        self._source = Source(settings.env, preprocessing_of(self._env), description, settings.seed)
 
     def run(self, indices: list[int]) -> list[tuple[float, int]]:
         episodes = [self._record(index) for index in indices]

@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 from vmc.dream.starts import record_starts
 from vmc.dream.trained import save_starts
 from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.envs import PREPROCESSING, action_squash, make_env
+from vmc.envs import PREPROCESSINGS, action_squash, make_env
 from vmc.evolution.dreamed import DreamFitness, DreamWorker
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
@@ -61,7 +61,7 @@ def dream_fitness(
     """
     device = choose_device(device_name)
     dataset = RolloutDataset(source.data)
-    check_env_matches(dataset, source.env, PREPROCESSING)
+    check_env_matches(dataset, source.env, PREPROCESSINGS)
     ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
     if device.type != "cpu":
         num_workers = 0

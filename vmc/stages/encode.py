@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vmc.models.loading import load_vae
-from vmc.models.vae import ConvVAE, to_input
+from vmc.models.vae import VisionModel
 from vmc.progress import Progress
 from vmc.storage.checkpoint import Checkpoint
 from vmc.storage.frames import num_frames
@@ -48,14 +48,16 @@ def ensure_latents(run: Path, dataset: RolloutDataset, device: torch.device) -> 
 
 @torch.inference_mode()
 def _encode(
-    vae: ConvVAE, dataset: RolloutDataset, episodes: list[StoredEpisode], device: torch.device
+    vae: VisionModel, dataset: RolloutDataset, episodes: list[StoredEpisode], device: torch.device
 ) -> dict[tuple[int, str], Latents]:
     """The episodes' latents, by their numbers and digests."""
     encoded = {}
     with Progress("encode", num_frames(episodes), "frames") as progress:
         for stored in episodes:
             episode = dataset.read(stored)
-            parts = [vae.encode(to_input(part.to(device))) for part in torch.from_numpy(episode.frames).split(_BATCH)]
+            parts = [
+                vae.encode(vae.to_input(part.to(device))) for part in torch.from_numpy(episode.frames).split(_BATCH)
+            ]
             means, log_variances = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
             encoded[stored.index, stored.digest] = Latents(
                 means,

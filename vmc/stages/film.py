@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from vmc.dream.world import DreamWorld, dream_along
-from vmc.envs import make_env
+from vmc.envs import PREPROCESSING, make_env
 from vmc.episode import Limits, Recording, run_episode
+from vmc.errors import VmcError
 from vmc.models.agent import load_agent
+from vmc.models.checkpoints import vae_checkpoint
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.vae import ConvVAE, sample_latent, to_frames, to_input
+from vmc.models.vae import VisionModel, sample_latent, to_frames
+from vmc.models.visions import DEFAULT_VISION, VISIONS
 from vmc.report.video import check_video_path, write_video
 from vmc.seeding import env_seed, stream, torch_stream
 
@@ -28,13 +31,14 @@ def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: i
     """Drives the first test episode with the run's C and writes it as three panels side by side.
 
     Raises:
-        VmcError: V, M or C missing or strangers; a file ending that is neither .mp4 nor .gif.
+        VmcError: V, M or C missing or strangers; V sees vectors; a file ending that is neither .mp4 nor .gif.
     """
     check_video_path(path)
+    _check_pictures(env, run)
     recording = _record(env, run, max_steps, seed)
     frames = np.stack(recording.frames)
-    vae, vae_checkpoint = load_vae(run)
-    dynamics, checkpoint = load_dynamics(run, vae_checkpoint)
+    vae, made_by = load_vae(run)
+    dynamics, checkpoint = load_dynamics(run, made_by)
     generator = torch_stream(seed, "film")
     latents = _latents(vae, frames, checkpoint.info["sample_latents"], generator)
     actions = torch.from_numpy(np.stack(recording.actions))
@@ -42,6 +46,15 @@ def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: i
     panels = [frames, _decoded(vae, latents), _decoded(vae, dreamed)]
     gap = np.full((len(frames), frames.shape[1], _GAP, 3), 255, np.uint8)
     write_video(path, np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=2))
+
+
+def _check_pictures(env: str, run: Path) -> None:
+    kind = vae_checkpoint(run, env).info.get("vision", DEFAULT_VISION)
+    if VISIONS[kind] != PREPROCESSING:
+        raise VmcError(
+            f"V of {run} sees vectors: there are no pictures to reconstruct or to dream.",
+            "Leave --video out, or train another run with --pixels.",
+        )
 
 
 def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> Recording:
@@ -54,15 +67,15 @@ def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> Recordi
 
 
 @torch.no_grad()
-def _latents(vae: ConvVAE, frames: npt.NDArray[np.uint8], sample: bool, generator: torch.Generator) -> Tensor:
-    parts = [vae.encode(to_input(part)) for part in torch.from_numpy(frames).split(256)]
+def _latents(vae: VisionModel, frames: npt.NDArray[np.uint8], sample: bool, generator: torch.Generator) -> Tensor:
+    parts = [vae.encode(vae.to_input(part)) for part in torch.from_numpy(frames).split(256)]
     mean, log_variance = (torch.cat(column) for column in zip(*parts, strict=True))
     noise = torch.randn(mean.shape, generator=generator)
     return sample_latent(mean, log_variance, noise) if sample else mean
 
 
 @torch.no_grad()
-def _decoded(vae: ConvVAE, latents: Tensor) -> npt.NDArray[np.uint8]:
+def _decoded(vae: VisionModel, latents: Tensor) -> npt.NDArray[np.uint8]:
     return torch.cat([to_frames(vae.decode(part)) for part in latents.split(256)]).numpy()
 
 

@@ -104,7 +104,7 @@ def _hdf5(path: Path) -> Iterator[str]:
             for name in file:
                 _ = file[name][:]  # reads every chunk, and so checks it
             yield f"{path}: latents of {frames:,} frames, Z {size}, {len(file['lengths'])} episodes, intact"
-            yield f"  made by V {file.attrs['vae'][:12]} from data {file.attrs['data'][:12]}"
+            yield f"  made by V {file.attrs['vae'][:12]}"
     except (OSError, KeyError) as error:
         raise VmcError(f"{path} cannot be read: {error}.", "Remove it; `vmc train-mdrnn` encodes again.") from None
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vmc.config import PRESETS, make_settings
+from vmc.config import make_settings
 from vmc.envs import check_env
 from vmc.errors import VmcError
+from vmc.models.visions import choose_vision
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import STAGES
+from vmc.stages.settings import STAGES, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -70,9 +72,10 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     Raises:
         VmcError: whatever a stage raises; the finished stages stay finished.
     """
-    check_env(settings.env)
+    preprocessing = check_env(settings.env)
     for stage in STAGES:  # so that a wrong value is told before any work is done
         stage_settings(settings, stage, 0)
+    choose_vision(stage_settings(settings, "train-vae", 0).vision, settings.env, preprocessing)
     with locked(settings.run):
         records = _valid_records(settings)
         for position, (number, stage, chosen) in enumerate(due_stages(settings)):
@@ -96,7 +99,8 @@ def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:
     """Only the last round's C is tested; V stays as it is after its own rounds, so that C can rely on it."""
     if stage == "test":
         return number + 1 == settings.rounds
-    return stage != "train-vae" or number < PRESETS[settings.preset]["rounds"]["vae"]
+    vae_rounds = preset_values(settings.preset, settings.env, "rounds")["vae"]
+    return stage != "train-vae" or number < vae_rounds
 
 
 def _run_stage(
@@ -150,17 +154,17 @@ def _output(settings: PipelineSettings, stage: str) -> str:
 
 def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     """A stage's settings in a round: the preset's values, and the overrides."""
-    preset = PRESETS[settings.preset]
-    layers = [preset[stage], {"seed": settings.seed}]
+    values = partial(preset_values, settings.preset, settings.env)
+    layers = [values(stage), {"seed": settings.seed}]
     overrides = settings.overrides.get(stage, {})
     first: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
     if number > 0:
-        layers.append(preset["later-rounds"].get(stage, {}))
+        layers.append(values("later-rounds").get(stage, {}))
     if number + 1 == settings.rounds:
-        layers.append(preset["last-round"].get(stage, {}))
+        layers.append(values("last-round").get(stage, {}))
     made: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
     if stage == "rollouts" and number > 0:
-        added = preset["later-rounds"]["rollouts"]["episodes"]
+        added = values("later-rounds")["rollouts"]["episodes"]
         made = replace(made, episodes=first.episodes + number * added, policy="controller")
     return made
 

@@ -6,9 +6,12 @@ They stand here, not beside the stages, because the command line is made from th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from vmc.config import option
+from vmc.config import DEFAULT_PRESET, PRESETS, option
+from vmc.envs import get_task
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
+from vmc.models.visions import VISIONS
 from vmc.policies import POLICIES
 
 
@@ -40,6 +43,8 @@ class TrainVAESettings:
     """How V is trained.
 
     Attributes:
+        vision: the kind of V: a convolutional VAE for pictures; the identity, or a dense VAE, for vectors. Without it
+            the environment's entry in the table of tasks decides, or what its observations are.
         epochs: at most so many passes over the training frames.
         patience: stop after so many epochs without a better validation loss.
         batch_size: frames a step.
@@ -51,6 +56,7 @@ class TrainVAESettings:
 
     env: str
     epochs: int = option(least=1)
+    vision: str | None = option(None, choices=[*VISIONS])
     patience: int = option(3, least=1)
     batch_size: int = option(64, least=1)
     learning_rate: float = option(1e-3, above=0)
@@ -184,3 +190,9 @@ STAGES: dict[str, type] = {
     "train-controller": TrainControllerSettings,
     "test": TestSettings,
 }
+
+
+def preset_values(preset: str, env: str, stage: str) -> dict[str, Any]:
+    """A preset's values for a stage, `rounds`, `later-rounds` or `last-round`; the task's own beat the default preset's."""
+    own = get_task(env).laptop.get(stage, {}) if preset == DEFAULT_PRESET else {}
+    return {**PRESETS[preset][stage], **own}

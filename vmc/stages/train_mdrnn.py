@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmc.envs import PREPROCESSING, get_task
+from vmc.envs import PREPROCESSINGS, get_task
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
 from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
 from vmc.models.mixture import negative_log_likelihood
@@ -45,8 +45,8 @@ class DynamicsTraining:
         shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
         with seeded_initialisation(settings.seed):
             self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
-        self._reward_std = max(float(_training_rewards(latents).std()), 1e-6)
-        self.module.reward_scale.fill_(self._reward_std)
+        self._reward_scale = _reward_scale(latents)
+        self.module.reward_scale.fill_(self._reward_scale)
         self._termination_weight = _termination_ratio(latents)
         self.module.termination_weight.fill_(self._termination_weight)
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
@@ -71,10 +71,10 @@ class DynamicsTraining:
 
         Drivers earn other rewards than random policies: in the old units their errors would swamp the mixture's loss.
         """
-        ratio = self.module.reward_scale / self._reward_std
+        ratio = self.module.reward_scale / self._reward_scale
         self.module.reward.weight.mul_(ratio)
         self.module.reward.bias.mul_(ratio)
-        self.module.reward_scale.fill_(self._reward_std)
+        self.module.reward_scale.fill_(self._reward_scale)
         self.module.termination_weight.fill_(self._termination_weight)
 
     def validate(self) -> dict[str, float]:
@@ -157,7 +157,7 @@ def train_mdrnn(
     device = choose_device(device_name)
     require_finished(vae_folder(run), TRAIN_VAE)
     dataset = RolloutDataset(data)
-    check_env_matches(dataset, settings.env, PREPROCESSING)
+    check_env_matches(dataset, settings.env, PREPROCESSINGS)
     action_space = real_action_space(settings.env)
     split_held_out(dataset.episodes)
     folder = dynamics_folder(run)
@@ -172,6 +172,14 @@ def train_mdrnn(
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
         keep_starts(run, latents, action_space, settings.seed, device)
     return counters, report
+
+
+def _reward_scale(latents: Latents) -> float:
+    """The standard deviation of the rewards; where they are all the same, their size, or 1."""
+    rewards = _training_rewards(latents)
+    spread, size = float(rewards.std()), float(np.abs(rewards).mean())
+    # A spread that is only rounding would make the one reward there is look like millions.
+    return spread if spread > 1e-6 * size else size or 1.0
 
 
 def _training_rewards(latents: Latents) -> npt.NDArray[np.float32]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vmc.seeding import stream
-from vmc.storage.rollouts import RolloutDataset, StoredEpisode
+from vmc.storage.rollouts import FrameKind, RolloutDataset, StoredEpisode
 
-Frames = npt.NDArray[np.uint8]
+# (N, ...): pictures or vectors.
+Frames = npt.NDArray[Any]
 
 
 class FrameBatches(Protocol):
@@ -24,7 +25,7 @@ class FrameBatches(Protocol):
         ...
 
     def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
-        """uint8 (B, 64, 64, 3) batches number `first_batch` and on."""
+        """Batches (B, ...) number `first_batch` and on."""
         ...
 
 
@@ -32,7 +33,7 @@ class FramesInMemory:
     """All frames in memory, read once; every batch is a random sample of all of them.
 
     Args:
-        frames: uint8 (N, 64, 64, 3).
+        frames: (N, ...).
     """
 
     def __init__(self, frames: Frames, batch_size: int, seed: int) -> None:
@@ -70,6 +71,7 @@ class FramesStreamed:
         buffer_bytes: int,
     ) -> None:
         self._dataset = dataset
+        self._kind = dataset.frame_kind
         self._episodes = episodes
         self._batch_size = batch_size
         self._seed = seed
@@ -81,7 +83,7 @@ class FramesStreamed:
     def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
         rng = stream(self._seed, "frames/streamed", epoch)
         groups = self._groups(rng)
-        left = np.empty((0, 64, 64, 3), np.uint8)
+        left = np.empty((0, *self._kind.shape), self._kind.dtype)
         batch = 0
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = reader.submit(self._read, groups[0])
@@ -99,18 +101,18 @@ class FramesStreamed:
 
     def _groups(self, rng: np.random.Generator) -> list[list[StoredEpisode]]:
         """Random groups of about one size: a last group of one episode would give batches of one drive."""
-        total = frame_bytes(self._episodes)
+        total = frame_bytes(self._episodes, self._kind)
         # One group more than the bytes ask for, since whole episodes seldom fill a group.
         target = total / (ceil(total / self._group_bytes) + 1)
         groups: list[list[StoredEpisode]] = [[]]
         size = 0
         for position in rng.permutation(len(self._episodes)):
             episode = self._episodes[position]
-            if groups[-1] and (size >= target or size + frame_bytes([episode]) > self._group_bytes):
+            if groups[-1] and (size >= target or size + frame_bytes([episode], self._kind) > self._group_bytes):
                 groups.append([])
                 size = 0
             groups[-1].append(episode)
-            size += frame_bytes([episode])
+            size += frame_bytes([episode], self._kind)
         return groups
 
     def _read(self, episodes: list[StoredEpisode]) -> Frames:
@@ -122,14 +124,14 @@ def num_frames(episodes: list[StoredEpisode]) -> int:
     return sum(episode.length + 1 for episode in episodes)
 
 
-def frame_bytes(episodes: list[StoredEpisode]) -> int:
+def frame_bytes(episodes: list[StoredEpisode], kind: FrameKind) -> int:
     """Bytes of their uncompressed frames."""
-    return num_frames(episodes) * 64 * 64 * 3
+    return num_frames(episodes) * kind.num_bytes
 
 
 def read_all_frames(dataset: RolloutDataset, episodes: list[StoredEpisode]) -> Frames:
-    """All their frames, uint8 (N, 64, 64, 3), read into one array without a second copy."""
-    frames = np.empty((num_frames(episodes), 64, 64, 3), np.uint8)
+    """All their frames, (N, ...), read into one array without a second copy."""
+    frames = np.empty((num_frames(episodes), *dataset.frame_kind.shape), dataset.frame_kind.dtype)
     first = 0
     for episode in episodes:
         frames[first : first + episode.length + 1] = dataset.frames(episode)

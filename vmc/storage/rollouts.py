@@ -2,7 +2,8 @@
 
 One shard holds a few whole episodes end to end. Datasets, with E episodes of lengths T_e and S = sum(T_e):
 
-    frames      uint8   (S + E, 64, 64, 3)  T_e + 1 frames an episode, the terminal frame included
+    frames      uint8   (S + E, 64, 64, 3)  T_e + 1 frames an episode, the terminal frame included;
+                float32 (S + E, D)          where the environment shows vectors
     actions     float32 (S, A)              as applied, after squashing and clipping
     rewards     float64 (S,)
     index       int64   (E,)                the episode's number in the data set
@@ -19,8 +20,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ SCHEMA = 1
 _MAX_OPEN_SHARDS = 16
 # Episodes are read whole, so frames are compressed in small groups (measured in DECISIONS.md).
 _FRAMES_PER_CHUNK = 16
+_VECTORS_PER_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ class Episode:
 
     Attributes:
         index: its number in the data set.
-        frames: uint8 (T + 1, 64, 64, 3).
+        frames: uint8 (T + 1, 64, 64, 3), or float32 (T + 1, D).
         actions: float32 (T, A).
         rewards: float64 (T,).
     """
 
     index: int
     env_seed: int
-    frames: npt.NDArray[np.uint8]
+    frames: npt.NDArray[Any]
     actions: npt.NDArray[np.float32]
     rewards: npt.NDArray[np.float64]
     terminated: bool
@@ -73,6 +76,22 @@ class Source:
     preprocessing: str
     policy: dict[str, Any]
     seed: int
+
+
+@dataclass(frozen=True)
+class FrameKind:
+    """What one frame is: uint8 (64, 64, 3), or float32 (D,)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def num_bytes(self) -> int:
+        """Of one uncompressed frame."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,8 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
     """
     path = shard_path(directory, [episode.index for episode in episodes])
     frames = np.concatenate([episode.frames for episode in episodes])
-    chunk = (min(_FRAMES_PER_CHUNK, len(frames)), *frames.shape[1:])
+    per_chunk = _FRAMES_PER_CHUNK if frames.ndim > 2 else _VECTORS_PER_CHUNK
+    chunk = (min(per_chunk, len(frames)), *frames.shape[1:])
     with replacing_hdf5(path) as file:
         file.create_dataset("frames", data=frames, chunks=chunk, fletcher32=True, **hdf5plugin.Zstd(clevel=1))
         for name in ("actions", "rewards"):
@@ -143,8 +163,10 @@ class RolloutDataset:
             raise VmcError(f"There are no episodes in {directory}.", "Run `vmc rollouts` first.")
         episodes: dict[int, StoredEpisode] = {}
         sources: dict[Path, Source] = {}
+        kinds: dict[str, FrameKind] = {}
         for path in paths:
-            sources[path], found = _read_index(path)
+            sources[path], kind, found = _read_index(path)
+            kinds[str(kind)] = kind
             for episode in found:
                 if episode.index in episodes:
                     raise VmcError(
@@ -156,6 +178,7 @@ class RolloutDataset:
         self.sources = sources
         self.env = _common("env", {s.env for s in sources.values()}, directory)
         self.preprocessing = _common("preprocessing", {s.preprocessing for s in sources.values()}, directory)
+        self.frame_kind = kinds[_common("frames", set(kinds), directory)]
         self._open: OrderedDict[Path, h5py.File] = OrderedDict()
 
     @property
@@ -182,11 +205,11 @@ class RolloutDataset:
             raise _bad_shard(episode.path, f"holds an episode {episode.index} that is not the one that was written")
         return found
 
-    def frames(self, episode: StoredEpisode) -> npt.NDArray[np.uint8]:
-        """Reads the frames of one episode, uint8 (T + 1, 64, 64, 3)."""
+    def frames(self, episode: StoredEpisode) -> npt.NDArray[Any]:
+        """Reads the frames of one episode, (T + 1, ...) of the data set's `frame_kind`."""
         first = episode.first_frame
         with _explained_read(episode.path):
-            frames: npt.NDArray[np.uint8] = self._file(episode.path)["frames"][first : first + episode.length + 1]
+            frames: npt.NDArray[Any] = self._file(episode.path)["frames"][first : first + episode.length + 1]
         return frames
 
     def close(self) -> None:
@@ -228,20 +251,20 @@ def split_held_out(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisod
     return training, held_out
 
 
-def check_env_matches(dataset: RolloutDataset, env: str, preprocessing: str) -> None:
-    """Raises a `VmcError` when a data set is of another environment or of another preprocessing."""
+def check_env_matches(dataset: RolloutDataset, env: str, preprocessings: Collection[str]) -> None:
+    """Raises a `VmcError` when a data set is of another environment or of none of these preprocessings."""
     for what, found, expected in (
-        ("the environment", dataset.env, env),
-        ("preprocessing", dataset.preprocessing, preprocessing),
+        ("the environment", dataset.env, [env]),
+        ("preprocessing", dataset.preprocessing, preprocessings),
     ):
-        if found != expected:
+        if found not in expected:
             raise VmcError(
-                f"{dataset.directory} holds episodes of {what} {found}; expected {expected}.",
+                f"{dataset.directory} holds episodes of {what} {found}; expected {' or '.join(expected)}.",
                 "Give the right --env, or another folder with --data.",
             )
 
 
-def _read_index(path: Path) -> tuple[Source, list[StoredEpisode]]:
+def _read_index(path: Path) -> tuple[Source, FrameKind, list[StoredEpisode]]:
     with _explained_read(path), h5py.File(path, "r") as file:
         missing = {"schema", "env", "preprocessing", "policy", "seed"} - set(file.attrs)
         if missing:
@@ -255,11 +278,12 @@ def _read_index(path: Path) -> tuple[Source, list[StoredEpisode]]:
             int(file.attrs["seed"]),
         )
         _check_shapes(path, file)
+        kind = FrameKind(file["frames"].shape[1:], str(file["frames"].dtype))
         rewards = file["rewards"][:]
         for name, values in (("actions", file["actions"][:]), ("rewards", rewards)):
             if not np.isfinite(values).all():
                 raise _bad_shard(path, f"holds {name} that are NaN or infinite")
-        return source, list(_stored_episodes(path, file, rewards))
+        return source, kind, list(_stored_episodes(path, file, rewards))
 
 
 def _stored_episodes(path: Path, file: h5py.File, rewards: npt.NDArray[Any]) -> Iterable[StoredEpisode]:
@@ -290,8 +314,9 @@ def _check_shapes(path: Path, file: h5py.File) -> None:
     for name in names:
         if not isinstance(file.get(name), h5py.Dataset):
             raise _bad_shard(path, f"has no data set {name!r}")
-    if file["frames"].shape[1:] != (64, 64, 3) or file["frames"].dtype != np.uint8:
-        raise _bad_shard(path, f"holds frames {file['frames'].dtype} {file['frames'].shape[1:]}, not uint8 (64, 64, 3)")
+    shape, dtype = file["frames"].shape[1:], file["frames"].dtype
+    if (shape, dtype) != ((64, 64, 3), np.uint8) and (len(shape), dtype) != (1, np.float32):
+        raise _bad_shard(path, f"holds frames {dtype} {shape}, neither uint8 (64, 64, 3) nor float32 vectors")
     num_episodes = len(file["lengths"])
     if (file["lengths"][:] < 1).any():
         raise _bad_shard(path, "holds an episode without steps")

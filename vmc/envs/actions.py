@@ -1,0 +1,79 @@
+"""Action spaces that C, M and the dream can share: everything becomes a vector of floats.
+
+Outside this folder an action is a float32 vector (A,), whatever the environment takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from vmc.envs.squash import ActionSquash, OneHotSquash, Squash
+
+
+class OneHot(gym.spaces.Box):
+    """One-hot vectors, float32 (A,)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(0.0, 1.0, (size,), np.float32)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> npt.NDArray[Any]:
+        """A uniformly drawn one-hot vector."""
+        return OneHotSquash(self.shape[0]).sample(self.np_random)
+
+
+class OneHotActions(gym.ActionWrapper[Any, Any, Any]):
+    """A discrete action as a vector with one number an action; the largest one is taken."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, gym.spaces.Discrete)
+        self._first = int(env.action_space.start)
+        self.action_space = OneHot(int(env.action_space.n))
+
+    def action(self, action: npt.NDArray[np.float32]) -> int:
+        return self._first + int(np.argmax(action))
+
+
+class ScalarActions(gym.ActionWrapper[Any, Any, Any]):
+    """A discrete action of n as one number in [-1, 1], cut in n equal parts (three: at -1/3 and 1/3, the paper's)."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, gym.spaces.Discrete)
+        self._first, self._number = int(env.action_space.start), int(env.action_space.n)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def action(self, action: npt.NDArray[np.float32]) -> int:
+        part = int((float(action[0]) + 1) / 2 * self._number)
+        return self._first + min(max(part, 0), self._number - 1)
+
+
+def with_vector_actions(env: gym.Env[Any, Any], scalar: bool) -> gym.Env[Any, Any]:
+    """The environment with a bounded Box (A,) of actions.
+
+    Args:
+        scalar: a discrete action by thresholds on one number, not by one number each.
+
+    Raises:
+        ValueError: says what the action space is and what it should be.
+    """
+    space = env.action_space
+    if isinstance(space, gym.spaces.Discrete):
+        return ScalarActions(env) if scalar else OneHotActions(env)
+    if scalar:
+        raise ValueError(f"scalar actions are for discrete actions, and its actions are {space}")
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+        return env
+    raise ValueError(f"its actions are {space}, neither a bounded one-dimensional Box nor Discrete")
+
+
+def squash_of(space: gym.Space[Any]) -> Squash:
+    """The squash that fills an action space as `with_vector_actions` leaves it."""
+    if isinstance(space, OneHot):
+        return OneHotSquash(space.shape[0])
+    assert isinstance(space, gym.spaces.Box)
+    return ActionSquash.from_bounds(space.low, space.high)
