@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vmc.config import make_settings
+from vmc.config import PRESETS, make_settings
 from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_env, get_task, make_env
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
@@ -148,10 +148,12 @@ def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monke
 @pytest.mark.parametrize("name", TASKS)
 def test_a_tasks_values_are_settings(name: str) -> None:
     """Every stage's values can be made into its settings; nothing else is there."""
-    laptop = get_task(name).laptop
-    assert laptop.keys() <= {*STAGES, "later-rounds"}
-    for stage, kind in STAGES.items():
-        make_settings(kind, name, preset_values("laptop", name, stage))
+    assert get_task(name).laptop.keys() <= PRESETS["laptop"].keys()
+    for later in ("later-rounds", "last-round"):
+        values = preset_values("laptop", name, later)
+        assert values.keys() <= STAGES.keys()
+        for stage, kind in STAGES.items():
+            make_settings(kind, name, preset_values("laptop", name, stage), values.get(stage, {}))
 
 
 def test_the_fast_carracing_takes_discrete_actions() -> None:
