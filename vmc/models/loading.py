@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from vmc.models.checkpoints import dynamics_checkpoint, stored_settings, vae_checkpoint
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.vae import ConvVAE, VAESettings
 from vmc.storage.checkpoint import Checkpoint, check_shapes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +133,7 @@ def train_vae(
         trainable = VAETraining(settings, batches, held_out_frames, device)
         inputs = {"data": dataset.fingerprint()}
         info = model_info(trainable.module.settings) | {"env": settings.env, "inputs": inputs}
-        plan = Plan("V", TRAIN_VAE, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
+        plan = Plan("V", TRAIN_VAE, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         _save_reconstructions(run, held_out_frames)
     return counters
