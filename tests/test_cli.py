@@ -80,6 +80,7 @@ def test_help_imports_no_torch() -> None:
         ["rollouts", "--episodes", "0"],
         ["rollouts", "--policy", "clever"],
         ["train-vae", "--learning-rate", "0"],
+        ["train-mdrnn", "--dynamics", "transformer"],
         ["train-controller", "--population", "3"],
         ["train-controller", "--temperature", "-1"],
         ["test", "--episodes", "one"],
@@ -100,6 +101,7 @@ def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
     _assert_told(_run("run", *shared, "--set", "train-vae.epoch=3"), "no setting 'epoch'", "Did you mean 'epochs'")
     _assert_told(_run("run", *shared, "--set", "test.episodes=1"), "episodes is 1; it must be at least 2")
     _assert_told(_run("run", *shared, "--set", "train-vae.epochs=many"), "must be of type int")
+    _assert_told(_run("run", *shared, "--set", "train-mdrnn.dynamics=rnn"), "dynamics", "neural-ode")
     assert not list(tmp_path.iterdir())
 
 

@@ -10,8 +10,10 @@ from gymnasium.spaces import Box
 
 from vmc.dream.starts import DreamStarts
 from vmc.dream.trained import TrainedDream, save_starts
+from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
-from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.vae import ConvVAE, VAESettings
 from vmc.storage.checkpoint import save_checkpoint

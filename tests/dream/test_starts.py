@@ -2,7 +2,8 @@ import numpy as np
 import torch
 
 from vmc.dream.starts import record_starts
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.seeding import stream
 from vmc.storage.latents import Latents
 

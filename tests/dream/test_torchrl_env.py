@@ -6,7 +6,7 @@ import torch
 from small_dream import END, GO, H, Z, make_dream
 
 from vmc.dream.world import DreamSettings, DreamWorld, Noise
-from vmc.models.dynamics import Hidden
+from vmc.models.backbones.contract import Hidden
 
 pytest.importorskip("torchrl")
 

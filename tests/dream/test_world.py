@@ -5,27 +5,33 @@ import torch
 
 from vmc.dream.world import DreamSettings, DreamWorld, Noise, dream_along
 from vmc.errors import VmcError
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.backbones import BACKBONES
+from vmc.models.backbones.contract import Hidden
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import MIXTURES, DynamicsSettings
 from vmc.models.mixture import MIN_LOG_STD, sample_mixture
 
 
-def _dynamics() -> MDNRNN:
+def _dynamics(backbone: str = "lstm", mixture: str = "per-dimension") -> MDNRNN:
     torch.manual_seed(0)
-    return MDNRNN(DynamicsSettings(4, 2, 16)).eval()
+    return MDNRNN(DynamicsSettings(4, 2, 16, backbone=backbone, mixture=mixture)).eval()
 
 
 def _noise(batch_size: int) -> Noise:
     return Noise(torch.rand(batch_size, 4), torch.randn(batch_size, 4), torch.rand(batch_size))
 
 
-def test_a_step_is_ms_prediction_sampled() -> None:
-    dynamics = _dynamics()
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_step_is_ms_prediction_sampled(backbone: str, mixture: str) -> None:
+    dynamics = _dynamics(backbone, mixture)
     world = DreamWorld(dynamics, DreamSettings(temperature=0.7))
     latents, actions = torch.randn(5, 4), torch.randn(5, 2)
     noise = _noise(5)
-    step = world.step(latents, dynamics.initial_hidden(5), actions, noise)
+    before = Hidden(*(torch.randn_like(state) for state in dynamics.initial_hidden(5)))
+    step = world.step(latents, before, actions, noise)
     with torch.no_grad():
-        prediction, hidden = dynamics(latents[:, None], actions[:, None], dynamics.initial_hidden(5))
+        prediction, hidden = dynamics(latents[:, None], actions[:, None], before)
         expected = sample_mixture(prediction.mixture, noise.uniform[:, None], noise.normal[:, None], 0.7)
     torch.testing.assert_close(step.latents, expected[:, 0])
     torch.testing.assert_close(step.hidden, hidden)

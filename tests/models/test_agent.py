@@ -9,7 +9,8 @@ from conftest import TOY, ToyRun
 from vmc.envs import ActionSquash
 from vmc.models.agent import Agent, Memory, load_agent
 from vmc.models.controller import Controller, ControllerSettings
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, to_input
 from vmc.models.vision import Vision
@@ -34,7 +35,7 @@ def _frames(count: int) -> np.ndarray:
 def test_memory_equals_torch() -> None:
     _, dynamics = _models()
     rng = np.random.default_rng(1)
-    memory = Memory(_arrays(dynamics))
+    memory = Memory(dynamics.settings, _arrays(dynamics))
     memory.reset()
     hidden = dynamics.initial_hidden(1)
     for _ in range(50):
@@ -51,7 +52,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
     vae, dynamics = _models()
     settings = ControllerSettings(32, 256, 3)
     parameters = np.random.default_rng(2).standard_normal(867) * 0.3
-    agent = Agent(Vision(_arrays(vae)), Memory(_arrays(dynamics)), SQUASH, sample_latents)
+    agent = Agent(Vision(_arrays(vae)), Memory(dynamics.settings, _arrays(dynamics)), SQUASH, sample_latents)
     agent.use(Controller(settings, parameters))
     agent.reset(np.random.default_rng(3))
     draws = np.random.default_rng(3)
@@ -71,7 +72,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
 def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
     vae, dynamics = _models()
     seen = []
-    memory = Memory(_arrays(dynamics))
+    memory = Memory(dynamics.settings, _arrays(dynamics))
     step = memory.step
     memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
     agent = Agent(Vision(_arrays(vae)), memory, SQUASH, sample_latents=False, noise=1.0)

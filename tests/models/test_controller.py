@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import Controller, ControllerSettings, controller_outputs
-from vmc.models.dynamics import Hidden
 
 SHAPES = [(inputs, hidden_units) for inputs in ("z", "zh", "zch") for hidden_units in (0, 4)]
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from vmc.models.mixture import (
     MAX_LOG_STD,
@@ -30,11 +30,38 @@ def _reference(mixture: Mixture) -> MixtureSameFamily:
 def test_likelihood_is_that_of_torch_distributions() -> None:
     mixture = _mixture(4, 7, 32, 5)
     latents = torch.randn(4, 7, 32, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(negative_log_likelihood(mixture, latents), -_reference(mixture).log_prob(latents))
+    expected = -_reference(mixture).log_prob(latents).mean(dim=-1)
+    torch.testing.assert_close(negative_log_likelihood(mixture, latents), expected)
+
+
+def _shared(*shape: int, latent_size: int, seed: int = 0) -> tuple[Mixture, MixtureSameFamily]:
+    """One set of weights for all dimensions, and the same as a mixture of Gaussians of the whole latent."""
+    mixture = _mixture(*shape, latent_size, 5, seed=seed)
+    mixture = mixture._replace(log_weights=mixture.log_weights[..., :1, :])
+    normals = Independent(Normal(mixture.means.mT, mixture.log_stds.exp().mT), 1)
+    weights = Categorical(logits=mixture.log_weights.squeeze(-2))
+    return mixture, MixtureSameFamily(weights, normals, validate_args=False)
+
+
+def test_likelihood_with_shared_weights_is_that_of_torch_distributions() -> None:
+    mixture, reference = _shared(4, 7, latent_size=32)
+    latents = torch.randn(4, 7, 32, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(negative_log_likelihood(mixture, latents), -reference.log_prob(latents) / 32)
+
+
+def test_shared_weights_choose_one_component_for_all_dimensions() -> None:
+    """100,000 draws; bounds as below. Covariances between dimensions are what the per-dimension mixture lacks."""
+    mixture, reference = _shared(latent_size=3, seed=4)
+    draws = _draw(mixture, 100_000, 1.0)
+    assert ((draws.mean(0) - reference.mean).abs() < 6 * (reference.variance / 100_000).sqrt()).all()
+    centred = mixture.means - reference.mean[:, None]
+    weights = mixture.log_weights.exp()[0]
+    expected = (weights * centred) @ centred.T + ((weights * (2 * mixture.log_stds).exp()).sum(-1)).diag()
+    torch.testing.assert_close(draws.T.cov(), expected, rtol=0.05, atol=0.03)
 
 
 def test_likelihood_far_away_stays_finite() -> None:
-    mixture = mixture_from_outputs(torch.full((1, 3 * 2 * 5), -100.0), 2)
+    mixture = mixture_from_outputs(torch.full((1, 3 * 2 * 5), -100.0), 2, 5)
     assert torch.isfinite(negative_log_likelihood(mixture, torch.full((1, 2), 1e4))).all()
 
 
@@ -48,7 +75,7 @@ def test_negative_where_the_density_exceeds_one() -> None:
 def test_log_stds_are_clamped() -> None:
     outputs = torch.zeros(1, 3, 2, 5)
     outputs[:, 2, 0], outputs[:, 2, 1] = -50, 50
-    mixture = mixture_from_outputs(outputs.flatten(1), 2)
+    mixture = mixture_from_outputs(outputs.flatten(1), 2, 5)
     assert (mixture.log_stds[0, 0] == MIN_LOG_STD).all()
     assert (mixture.log_stds[0, 1] == MAX_LOG_STD).all()
 

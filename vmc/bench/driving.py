@@ -89,7 +89,7 @@ def bench_step(rounds: int, steps: int) -> list[Result]:
     picture, _ = env.reset(seed=0)
     frame, _ = PreprocessedFrames(FastCarRacing(), crop).reset(seed=0)
     vae, dynamics = make_models()
-    vision, memory, agent = Vision(arrays(vae)), Memory(arrays(dynamics)), _agent()
+    vision, memory, agent = Vision(arrays(vae)), Memory(dynamics.settings, arrays(dynamics)), _agent()
     memory.reset()
     latent, _ = vision.encode(frame)
     controller, squash = _controller(), action_squash(CARRACING, env)
@@ -167,7 +167,8 @@ def _controller() -> Controller:
 def _agent() -> Agent:
     vae, dynamics = make_models()
     squash = action_squash(CARRACING, CarRacing())
-    agent = Agent(Vision(arrays(vae)), Memory(arrays(dynamics)), squash, sample_latents=True)
+    memory = Memory(dynamics.settings, arrays(dynamics))
+    agent = Agent(Vision(arrays(vae)), memory, squash, sample_latents=True)
     agent.use(_controller())
     agent.reset(np.random.default_rng(0))
     return agent

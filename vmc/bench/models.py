@@ -10,7 +10,8 @@ import torch
 from vmc.envs import CARRACING, get_task
 from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
 from vmc.models.controller import ControllerSettings
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.vae import ConvVAE
 from vmc.storage.checkpoint import save_checkpoint
 from vmc.storage.latents import Latents

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
+
+from vmc.models.backbones.contract import Array
 
 
 class PackedLinear:
@@ -31,6 +35,12 @@ class PackedLinear:
             return linear(inputs, self._weight, self._bias)
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self._bias, "none", [], "")
         return outputs
+
+
+def packed_linear(weight: Array, bias: Array) -> Callable[[Array], Array]:
+    """The same from NumPy to NumPy, without a copy: a `MakeLinear`."""
+    layer = PackedLinear(torch.from_numpy(weight), torch.from_numpy(bias))
+    return lambda inputs: layer(torch.from_numpy(inputs)).numpy()
 
 
 _HAS_OPERATOR = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")

@@ -15,7 +15,7 @@ from vmc.config import did_you_mean
 from vmc.dream.trained import TrainedDream
 from vmc.envs import FRAME_SHAPE
 from vmc.errors import VmcError
-from vmc.models.dynamics import Hidden
+from vmc.models.backbones.contract import Hidden
 from vmc.models.vae import ConvVAE, VisionModel, to_frames
 
 # Frames decoded at once; V's widest layer holds 115 KB for each.

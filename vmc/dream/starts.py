@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vmc.models.dynamics import MDNRNN, Hidden
+from vmc.models.backbones.contract import Hidden
+from vmc.models.dynamics import MDNRNN
 from vmc.models.vae import sample_latent
 from vmc.seeding import torch_stream
 from vmc.storage.latents import Latents

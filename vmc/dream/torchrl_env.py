@@ -19,7 +19,7 @@ from torchrl.envs import ModelBasedEnvBase
 
 from vmc.dream.trained import TrainedDream, load_dream
 from vmc.dream.world import DreamSettings, DreamWorld, Noise
-from vmc.models.dynamics import Hidden
+from vmc.models.backbones.contract import Hidden
 from vmc.models.vae import to_frames, to_input
 from vmc.seeding import stream, torch_stream
 
@@ -121,7 +121,7 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
         self._starts = dream.starts
         self._start_rng = np.random.default_rng()
         sizes, space = dream.dynamics.settings, dream.action_space
-        widths = dict(zip(STATE, (sizes.latent_size, sizes.hidden_size, sizes.hidden_size), strict=True))
+        widths = dict(zip(STATE, (sizes.latent_size, sizes.hidden_size, sizes.cell_size), strict=True))
         self.observation_spec = self._spec({key: Unbounded((*batch, width)) for key, width in widths.items()})
         self.state_spec = self.observation_spec.clone()
         low, high = (torch.from_numpy(bound).expand(*batch, -1) for bound in (space.low, space.high))

@@ -14,8 +14,9 @@ from gymnasium.spaces import Box
 
 from vmc.dream.starts import DreamStarts
 from vmc.errors import VmcError
+from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
-from vmc.models.dynamics import MDNRNN, Hidden
+from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.vae import VisionModel
 from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, save_checkpoint
@@ -77,8 +78,8 @@ def _load_starts(run: Path, dynamics: MDNRNN, checkpoint: Checkpoint, device: to
             f"Run `{TRAIN_MDRNN}` to bring it up to date.",
         )
     sizes, count = dynamics.settings, len(stored.weights.get("means", []))
-    latent, hidden = (count, sizes.latent_size), (count, sizes.hidden_size)
-    check_shapes(stored.path, {"means": latent, "log_variances": latent, "h": hidden, "c": hidden}, stored.weights)
+    latent, hidden, cell = ((count, size) for size in (sizes.latent_size, sizes.hidden_size, sizes.cell_size))
+    check_shapes(stored.path, {"means": latent, "log_variances": latent, "h": hidden, "c": cell}, stored.weights)
     means, log_variances, h, c = (
         torch.from_numpy(stored.weights[name]).to(device) for name in ("means", "log_variances", "h", "c")
     )

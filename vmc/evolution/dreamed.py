@@ -15,8 +15,8 @@ from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import Squash
 from vmc.evolution.fitness import Array, Scores
 from vmc.executors import Executor
+from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
-from vmc.models.dynamics import Hidden
 from vmc.seeding import stream
 
 # Steps between two looks at how many dreams are still going.

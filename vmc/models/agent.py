@@ -5,22 +5,23 @@ All of it is NumPy, so a worker process starts without torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vmc.envs import Squash, action_squash, make_env
 from vmc.episode import Action, Frame
-from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.errors import VmcError
+from vmc.models.backbones import make_step
+from vmc.models.backbones.contract import Array, Weights
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, stored_settings, vae_checkpoint
 from vmc.models.controller import Controller, ControllerSettings
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.vision import Encoder, make_encoder
 from vmc.policies import Exploration
 from vmc.storage.checkpoint import Checkpoint
-
-Array = npt.NDArray[np.float32]
 
 
 class Memory:
@@ -30,28 +31,24 @@ class Memory:
         weights: M's arrays by their PyTorch names, as in its checkpoint.
     """
 
-    def __init__(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
-        from_inputs, from_hidden = weights["lstm.weight_ih_l0"], weights["lstm.weight_hh_l0"]
-        self._weights = np.concatenate([from_inputs, from_hidden], axis=1)
-        self._bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-        self.size = from_hidden.shape[1]
+    def __init__(self, settings: DynamicsSettings, weights: Weights) -> None:
+        self.settings = settings
+        self._step = make_step(settings.backbone, weights, _linear)
 
     def reset(self) -> None:
         """Begins an episode: a state of zeros."""
-        self.h = np.zeros(self.size, np.float32)
-        self.c = np.zeros(self.size, np.float32)
+        self.h = np.zeros(self.settings.hidden_size, np.float32)
+        self.c = np.zeros(self.settings.cell_size, np.float32)
 
     def step(self, latent: Array, action: Array) -> None:
         """Moves the state by one step; latent (Z,), action (A,)."""
-        gates = self._weights @ np.concatenate([latent, action, self.h]) + self._bias
-        size = self.size
-        # tanh(x / 2) / 2 + 1 / 2 is the sigmoid without an overflow.
-        gates[: 2 * size] = 0.5 * np.tanh(0.5 * gates[: 2 * size]) + 0.5
-        gates[2 * size : 3 * size] = np.tanh(gates[2 * size : 3 * size])
-        gates[3 * size :] = 0.5 * np.tanh(0.5 * gates[3 * size :]) + 0.5
-        update, keep, new, output = gates.reshape(4, size)
-        self.c = keep * self.c + update * new
-        self.h = output * np.tanh(self.c)
+        inputs = np.concatenate([latent, action])
+        (self.h,), (self.c,) = self._step(inputs[None], self.h[None], self.c[None])
+
+
+def _linear(weight: Array, bias: Array) -> Callable[[Array], Array]:
+    """A layer for one row, (1, I) to (1, O): a `MakeLinear`."""
+    return lambda inputs: (weight @ inputs[0] + bias)[None]
 
 
 class Agent:
@@ -98,14 +95,22 @@ class Agent:
         return action
 
 
-def load_body(run: Path, env: str) -> tuple[Agent, ControllerSettings]:
-    """An agent without a controller, from a run's V and M, and the shape that a linear C on [z, h] has.
+def load_body(run: Path, env: str, inputs: str = "zh", hidden_units: int = 0) -> tuple[Agent, ControllerSettings]:
+    """An agent without a controller, from a run's V and M, and the shape of a C for it.
 
     Raises:
-        VmcError: a checkpoint that is missing, corrupt, or does not belong.
+        VmcError: a checkpoint that is missing, corrupt, or does not belong; C is to see a cell that M does not have.
     """
     vae = vae_checkpoint(run, env)
-    return _body(vae, dynamics_checkpoint(run, vae), env, noise=0.0)
+    dynamics = dynamics_checkpoint(run, vae)
+    memory = stored_settings(DynamicsSettings, dynamics)
+    if "c" in inputs and not memory.cell_size:
+        raise VmcError(
+            f"C's inputs are {inputs!r}, but M in {run} is of the kind {memory.backbone}, which has no cell c.",
+            "Give --inputs zh, or train M with --dynamics lstm.",
+        )
+    agent, shape = _body(vae, dynamics, env, noise=0.0)
+    return agent, replace(shape, inputs=inputs, hidden_units=hidden_units)
 
 
 def load_agent(run: Path, env: str, noise: float = 0.0, name: str = "best") -> Agent:
@@ -130,7 +135,7 @@ def _body(vae: Checkpoint, dynamics: Checkpoint, env: str, noise: float) -> tupl
     made = make_env(env)
     squash = action_squash(env, made)
     made.close()
-    vision, memory = make_encoder(vae), Memory(dynamics.weights)
+    vision, memory = make_encoder(vae), Memory(stored_settings(DynamicsSettings, dynamics), dynamics.weights)
     agent = Agent(vision, memory, squash, dynamics.info["sample_latents"], noise)
     agent.source = {"vae": vae.sha256, "dynamics": dynamics.sha256}
-    return agent, ControllerSettings(vision.latent_size, memory.size, squash.size)
+    return agent, ControllerSettings(vision.latent_size, memory.settings.hidden_size, squash.size)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vmc.models.dynamics import Hidden
+    from vmc.models.backbones.contract import Hidden
 
 Array = npt.NDArray[np.float32]
 # What C may see of V's latent z and of M's state h and c: the paper's "V only", its full model, and its DoomRNN.

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from vmc.models.backbones import make_backbone
+from vmc.models.backbones.contract import Backbone, Hidden
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.mixture import Mixture, mixture_from_outputs
-
-
-@dataclass(frozen=True)
-class DynamicsSettings:
-    """M's shape.
-
-    Attributes:
-        latent_size: Z.
-        action_size: A.
-        hidden_size: H, the LSTM's width; 256 in the paper.
-        num_mixtures: K, Gaussians per latent dimension; 5 in the paper.
-    """
-
-    latent_size: int
-    action_size: int
-    hidden_size: int = 256
-    num_mixtures: int = 5
-
-
-class Hidden(NamedTuple):
-    """M's state: the LSTM's output h and cell c, each (B, H). C sees h."""
-
-    h: Tensor
-    c: Tensor
 
 
 class Prediction(NamedTuple):
     """What M says of the next step.
 
     Attributes:
-        mixture: over the next latent, fields (..., Z, K).
+        mixture: over the next latent.
         reward: expected reward, in the environment's units, (...).
         termination_logit: of the probability of termination, as re-weighted in training, (...).
     """
@@ -63,8 +41,9 @@ class MDNRNN(nn.Module):
         super().__init__()
         self.settings = settings
         z, h, k = settings.latent_size, settings.hidden_size, settings.num_mixtures
-        self.lstm = nn.LSTM(z + settings.action_size, h, batch_first=True)
-        self.mixture = nn.Linear(h, 3 * z * k)
+        # Under the kind's own name, so that the names of the arrays in a checkpoint say what they belong to.
+        self.add_module(settings.backbone, make_backbone(settings.backbone, z + settings.action_size, h))
+        self.mixture = nn.Linear(h, (settings.num_weight_sets + 2 * z) * k)
         self.reward = nn.Linear(h, 1)
         self.termination = nn.Linear(h, 1)
         # The reward head works in units of the training rewards' standard deviation; set once by the trainer.
@@ -72,10 +51,15 @@ class MDNRNN(nn.Module):
         # By how much the trainer weighed terminations, which are rare, above their frequency.
         self.register_buffer("termination_weight", torch.ones(()))
 
+    @property
+    def backbone(self) -> Backbone:
+        """What carries the state."""
+        return cast(Backbone, self.get_submodule(self.settings.backbone))
+
     def initial_hidden(self, batch_size: int) -> Hidden:
-        """The state before the first step of an episode: zeros, (B, H)."""
-        zeros = self.reward_scale.new_zeros(batch_size, self.settings.hidden_size)
-        return Hidden(zeros, zeros)
+        """The state before the first step of an episode: zeros."""
+        widths = (self.settings.hidden_size, self.settings.cell_size)
+        return Hidden(*(self.reward_scale.new_zeros(batch_size, width) for width in widths))
 
     def forward(self, latents: Tensor, actions: Tensor, hidden: Hidden) -> tuple[Prediction, Hidden]:
         """Predicts every next step of a sequence.
@@ -88,18 +72,15 @@ class MDNRNN(nn.Module):
         Returns:
             Predictions with leading shape (B, T), and the state after the last step.
         """
-        state = (hidden.h.unsqueeze(0), hidden.c.unsqueeze(0))
-        outputs, (h, c) = self.lstm(torch.cat([latents, actions], dim=-1), state)
-        return self.heads(outputs), Hidden(h.squeeze(0), c.squeeze(0))
+        outputs, hidden = self.backbone.unroll(torch.cat([latents, actions], dim=-1), hidden)
+        return self.heads(outputs), hidden
 
     def step(self, latents: Tensor, actions: Tensor, hidden: Hidden) -> Hidden:
         """One step of the state alone: (B, Z), (B, A) and the state before, to the state after."""
-        inputs = torch.cat([latents, actions], dim=-1)
-        h, c = torch.lstm_cell(inputs, (hidden.h, hidden.c), *self.lstm.all_weights[0])
-        return Hidden(h, c)
+        return self.backbone.step(torch.cat([latents, actions], dim=-1), hidden)
 
     def heads(self, h: Tensor) -> Prediction:
-        """(..., H) outputs of the LSTM to predictions."""
-        mixture = mixture_from_outputs(self.mixture(h), self.settings.latent_size)
+        """(..., H) outputs of the backbone to predictions."""
+        mixture = mixture_from_outputs(self.mixture(h), self.settings.latent_size, self.settings.num_mixtures)
         reward = self.reward(h).squeeze(-1) * self.reward_scale
         return Prediction(mixture, reward, self.termination(h).squeeze(-1))

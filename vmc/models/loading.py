@@ -12,7 +12,8 @@ from torch import nn
 from vmc.envs import get_task
 from vmc.models.checkpoints import dynamics_checkpoint, stored_settings, vae_checkpoint
 from vmc.models.dense import DenseVAE, DenseVAESettings
-from vmc.models.dynamics import MDNRNN, DynamicsSettings
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.identity import Identity, IdentitySettings
 from vmc.models.vae import ConvVAE, VAESettings, VisionModel
 from vmc.models.visions import DEFAULT_VISION

@@ -10,7 +10,9 @@ from typing import Any
 
 from vmc.config import DEFAULT_PRESET, PRESETS, option
 from vmc.envs import get_task
+from vmc.models.backbones import BACKBONES
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
+from vmc.models.dynamics_settings import MIXTURES
 from vmc.models.visions import VISIONS
 from vmc.policies import POLICIES
 
@@ -70,6 +72,8 @@ class TrainMDRNNSettings:
     """How M is trained.
 
     Attributes:
+        dynamics: what carries M's state; `mlp` has none, and so no memory.
+        mixture: whether each latent dimension has component weights of its own, as the original, or all share one set.
         epochs: at most so many passes over the training episodes; 0 leaves M as it is, at random at first.
         patience: stop after so many epochs without a better validation loss.
         batch_size: episodes side by side.
@@ -84,6 +88,8 @@ class TrainMDRNNSettings:
 
     env: str
     epochs: int = option(least=0)
+    dynamics: str = option("lstm", choices=[*BACKBONES])
+    mixture: str = option("per-dimension", choices=[*MIXTURES])
     patience: int = option(10, least=1)
     batch_size: int = option(16, least=1)
     window: int = option(128, least=1)

@@ -78,9 +78,8 @@ def train_controller(
     """
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
-    body, shape = load_body(run, settings.env)
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
-    shape = replace(shape, inputs=inputs_of_c, hidden_units=settings.hidden_units)
+    body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "dream": settings.dream}
     if settings.dream:
         inputs["data"] = RolloutDataset(data).fingerprint()  # dreams start from recorded moments
@@ -271,7 +270,7 @@ def _resume(
         counters = _new_phase(counters, inputs)
         mean = _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
-    check_config(checkpoint, asdict(settings), TRAIN_CONTROLLER, _EXTENT)
+    check_config(checkpoint, settings, TRAIN_CONTROLLER, _EXTENT)
     search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
     grown = settings.generations > counters.generation - counters.phase_start
     counters.finished = counters.finished and not grown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 
@@ -14,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmc.envs import PREPROCESSINGS, get_task
+from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
-from vmc.models.dynamics import MDNRNN, DynamicsSettings, Hidden
+from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.mixture import negative_log_likelihood
 from vmc.seeding import seeded_initialisation, stream, torch_stream
 from vmc.stages.device import choose_device
@@ -42,9 +43,10 @@ class DynamicsTraining:
         self._device = device
         self._training, self._held_out = latents.training(), latents.held_out()
         self._sequences = LatentSequences(latents, settings.sample_latents, device)
-        shape = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
+        widths = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
+        shape = DynamicsSettings(*widths, backbone=settings.dynamics, mixture=settings.mixture)
         with seeded_initialisation(settings.seed):
-            self.module = MDNRNN(DynamicsSettings(*shape)).to(device)
+            self.module = MDNRNN(shape).to(device)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
         self._termination_weight = _termination_ratio(latents)
@@ -118,7 +120,7 @@ class DynamicsTraining:
         latents = batch.latents[:, first : first + actions.shape[1]]
         targets = batch.latents[:, first + 1 : first + 1 + actions.shape[1]]
         prediction, hidden = self.module(latents, actions, hidden)
-        nll = negative_log_likelihood(prediction.mixture, targets).mean(dim=-1)
+        nll = negative_log_likelihood(prediction.mixture, targets)
         # Rewards like CarRacing's -100 would own a squared error: beyond ten standard deviations it is linear.
         scaled = (prediction.reward - batch.rewards[:, window]) / self.module.reward_scale
         reward = 2 * F.huber_loss(scaled, torch.zeros_like(scaled), delta=10.0, reduction="none")
@@ -167,7 +169,7 @@ def train_mdrnn(
         inputs = {"data": dataset.fingerprint(), "vae": vae.sha256}
         made_from = {"inputs": inputs, "vae": vae.sha256, "sample_latents": settings.sample_latents}
         info = model_info(trainable.module.settings) | made_from
-        plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
+        plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
         keep_starts(run, latents, action_space, settings.seed, device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,7 @@ def train_vae(
         inputs = {"data": dataset.fingerprint()}
         info = model_info(vae.settings) | {"vision": kind, "env": settings.env, "inputs": inputs}
         epochs = settings.epochs if list(vae.parameters()) else 0
-        plan = Plan("V", TRAIN_VAE, epochs, settings.patience, asdict(settings), inputs, info, tensorboard)
+        plan = Plan("V", TRAIN_VAE, epochs, settings.patience, settings, inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
         report_reconstructions(run, kind, held_out_frames)
     return counters

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -94,7 +94,7 @@ class Plan:
         command: the command that runs this stage.
         epochs: at most so many, counted from the start of the phase.
         patience: stop after so many epochs without a better validation loss.
-        config: the stage's settings; must not change on resume, but for the extent of the training.
+        settings: the stage's dataclass; must not change on resume, but for the extent of the training.
         inputs: hashes of what is trained on.
         info: kept in the checkpoints for those who load the model.
     """
@@ -103,10 +103,15 @@ class Plan:
     command: str
     epochs: int
     patience: int
-    config: dict[str, Any]
+    settings: Any
     inputs: dict[str, str]
     info: dict[str, Any]
     tensorboard: bool = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as they are kept."""
+        return asdict(self.settings)
 
 
 def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
@@ -241,10 +246,10 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     if not has_checkpoint(folder, "latest"):
         return Counters(plan.inputs)
     checkpoint = load_checkpoint(folder, "latest", plan.command)
+    check_config(checkpoint, plan.settings, plan.command, _EXTENT)
     load_weights(trainable.module, checkpoint).requires_grad_(True)
     _load_optimizer(trainable.optimizer, checkpoint)
     counters = Counters(**checkpoint.info["counters"])
-    check_config(checkpoint, plan.config, plan.command, _EXTENT)
     if counters.inputs != plan.inputs:
         # Other data: the weights and the optimiser go on, all else begins again.
         trainable.begin_phase()
@@ -254,9 +259,13 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     return counters
 
 
-def check_config(checkpoint: Checkpoint, config: dict[str, Any], command: str, extent: set[str]) -> None:
-    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint."""
-    stored = checkpoint.info["config"]
+def check_config(checkpoint: Checkpoint, settings: Any, command: str, extent: set[str]) -> None:
+    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint.
+
+    A setting that is younger than the checkpoint had the effect of its default.
+    """
+    config = asdict(settings)
+    stored = {field.name: field.default for field in fields(settings)} | checkpoint.info["config"]
     for name in sorted((stored.keys() | config.keys()) - extent):
         if stored.get(name) != config.get(name):
             raise VmcError(
