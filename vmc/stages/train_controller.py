@@ -217,7 +217,8 @@ class _Evolution:
             figures["held_out"] = self._score_mean(fitness.held_out, place)
         if fitness.real is not None and settings.real_every and (since % settings.real_every == 0 or ended):
             figures["real"] = self._score_mean(fitness.real, "real")
-        if figures:
+        # A later phase begins from the best, which is kept already; what ended with this generation is another mean.
+        if figures and (since or not self._counters.phase):
             weights = {"parameters": self._search.mean}
             save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info(), weights)
         judged = figures.get("real" if fitness.real is not None else "held_out")
