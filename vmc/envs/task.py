@@ -106,11 +106,12 @@ TASKS = {
     ),
     "LunarLander-v3": Task(
         hidden_size=16,
+        controller_inputs="z",
         laptop={
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
-                "generations": 150,
+                "generations": 60,
                 "population": 20,
                 "step_size": 0.5,
                 "stall_steps": None,
