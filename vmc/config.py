@@ -64,7 +64,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "population": 32,
             "rollouts_per_candidate": 3,
             "evaluation_episodes": 16,
-            "stall_steps": 100,
         },
         "test": {"episodes": 100},
         "later-rounds": {"episodes": 40, "max_steps": None, "vae_rounds": 2},

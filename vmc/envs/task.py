@@ -56,11 +56,14 @@ class Task:
     laptop: Mapping[str, Values] = field(default_factory=dict)
 
 
+# A car that reaches no tile for so long is lost. (Elsewhere rewards may well be negative until the end.)
+_LOST = {"train-controller": {"stall_steps": 100}}
+
 # By name; `add_task` adds to it. The scores that these values reach are in `results/environments.json`.
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
-    CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash),
-    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84),
+    CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash, laptop=_LOST),
+    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84, laptop=_LOST),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
     TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
@@ -83,7 +86,6 @@ TASKS = {
                 "population": 12,
                 "rollouts_per_candidate": 2,
                 "step_size": 1.0,
-                "stall_steps": None,
                 "target_return": 94.0,
             },
         },
@@ -100,7 +102,6 @@ TASKS = {
                 "population": 24,
                 "hidden_units": 16,
                 "step_size": 0.5,
-                "stall_steps": None,
             },
         },
     ),
@@ -111,10 +112,9 @@ TASKS = {
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
-                "generations": 60,
+                "generations": 200,
                 "population": 20,
                 "step_size": 0.5,
-                "stall_steps": None,
                 "max_steps": 600,
                 "target_return": 230.0,
             },
@@ -127,11 +127,10 @@ TASKS = {
             "rollouts": {"episodes": 40},
             "train-mdrnn": {"epochs": 20},
             "train-controller": {
-                "generations": 300,
+                "generations": 40,
                 "population": 24,
                 "rollouts_per_candidate": 2,
                 "step_size": 0.3,
-                "stall_steps": None,
                 "target_return": 310.0,
             },
         },
@@ -216,7 +215,7 @@ def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
         with warnings.catch_warnings():
             # Gymnasium warns, and goes on to a failure that says less.
             warnings.filterwarnings("error", ".*is not in the possible render_modes", UserWarning)
-            return gym.make(_own_version(name, parsed.id), **arguments)
+            return gym.make(_own_version(str(parsed), parsed.id), **arguments)
     except UserWarning:
         raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
     except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
