@@ -51,6 +51,7 @@ class _Uniform:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", help="Only this environment. May be given again.")
+    parser.add_argument("--generations", type=int, help="Of C's search, in place of the environment's own.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path(), help="Where `data` and `results` of the runs are.")
     parser.add_argument("--out", type=Path, default=Path("results") / "environments.json")
@@ -60,15 +61,17 @@ def main() -> None:
     for env in options.only or ENVIRONMENTS:
         if env in done:
             continue
-        rows.append(_row(env, options.folder, options.workers))
+        rows.append(_row(env, options.folder, options.workers, options.generations))
         rows.sort(key=lambda row: ENVIRONMENTS.index(row["env"]))
         options.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(json.dumps(rows))
 
 
-def _row(env: str, folder: Path, workers: int) -> dict[str, Any]:
+def _row(env: str, folder: Path, workers: int, generations: int | None) -> dict[str, Any]:
     data, run = (folder / name / env_slug(env) for name in ("data", "results"))
     command = ["vmc", "run", "--env", env, "--set", f"test.episodes={_EPISODES}"]
+    if generations is not None:
+        command += ["--set", f"train-controller.generations={generations}"]
     places = ["--data", str(data), "--run", str(run), "--workers", str(workers)]
     subprocess.run([sys.executable, "-m", *command, *places], check=True)
     test, records = (json.loads((run / name).read_text()) for name in ("test.json", "run.json"))
