@@ -3,7 +3,8 @@
     python benchmarks/environments.py [--only CartPole-v1] [--out results/environments.json]
 
 Runs `vmc run` with each environment's own values (the default preset and its entry in the table of tasks), 20 test
-episodes, and a random policy on the same 20. A row is added when its environment is done; those that are there stay.
+episodes, and a random policy on the same 20. `seconds` are those of the stages, so an interrupted run may go on. A row
+is added when its environment is done; those that are there stay.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class _Uniform:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", action="append", help="Only this environment. May be given again.")
+    parser.add_argument("--generations", type=int, help="Of C's search, in place of the environment's own.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path(), help="Where `data` and `results` of the runs are.")
     parser.add_argument("--out", type=Path, default=Path("results") / "environments.json")
@@ -60,19 +61,19 @@ def main() -> None:
     for env in options.only or ENVIRONMENTS:
         if env in done:
             continue
-        rows.append(_row(env, options.folder, options.workers))
+        rows.append(_row(env, options.folder, options.workers, options.generations))
         rows.sort(key=lambda row: ENVIRONMENTS.index(row["env"]))
         options.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(json.dumps(rows))
 
 
-def _row(env: str, folder: Path, workers: int) -> dict[str, Any]:
+def _row(env: str, folder: Path, workers: int, generations: int | None) -> dict[str, Any]:
     data, run = (folder / name / env_slug(env) for name in ("data", "results"))
     command = ["vmc", "run", "--env", env, "--set", f"test.episodes={_EPISODES}"]
-    started = time.monotonic()
+    if generations is not None:
+        command += ["--set", f"train-controller.generations={generations}"]
     places = ["--data", str(data), "--run", str(run), "--workers", str(workers)]
     subprocess.run([sys.executable, "-m", *command, *places], check=True)
-    seconds = time.monotonic() - started
     test, records = (json.loads((run / name).read_text()) for name in ("test.json", "run.json"))
     found = {record["stage"]: record["figures"] for record in records}
     threshold = gym.spec(env.split(",", maxsplit=1)[0]).reward_threshold
@@ -84,7 +85,7 @@ def _row(env: str, folder: Path, workers: int) -> dict[str, Any]:
         "reaches_threshold": None if threshold is None else test["mean"] >= threshold,
         "random": _random(env),
         "real_steps": _real_steps(data, found),
-        "seconds": round(seconds),
+        "seconds": round(sum(record["seconds"] for record in records)),
         "command": " ".join(command),
         "versions": test["versions"],
     }

@@ -136,11 +136,12 @@ TASKS = {
     ),
     "LunarLander-v3": Task(
         hidden_size=16,
+        controller_inputs="z",
         laptop={
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
-                "generations": 150,
+                "generations": 200,
                 "population": 20,
                 "step_size": 0.5,
                 "max_steps": 600,
@@ -155,7 +156,7 @@ TASKS = {
             "rollouts": {"episodes": 40},
             "train-mdrnn": {"epochs": 20},
             "train-controller": {
-                "generations": 300,
+                "generations": 40,
                 "population": 24,
                 "rollouts_per_candidate": 2,
                 "step_size": 0.3,
@@ -243,7 +244,7 @@ def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
         with warnings.catch_warnings():
             # Gymnasium warns, and goes on to a failure that says less.
             warnings.filterwarnings("error", ".*is not in the possible render_modes", UserWarning)
-            return gym.make(_own_version(name, parsed.id), **arguments)
+            return gym.make(_own_version(str(parsed), parsed.id), **arguments)
     except UserWarning:
         raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
     except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
