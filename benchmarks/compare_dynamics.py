@@ -1,0 +1,134 @@
+r"""Which M? Every kind and every mixture on the latents of one run, trained for the same number of epochs.
+
+    python benchmarks/compare_dynamics.py --data data/carracing-v3 --run results/carracing-v3 \
+        [--epochs 60] [--out results/dynamics-comparison.json]
+
+V and the latents are the run's; each M has a folder beside the result, so an interrupted comparison goes on where it
+stopped. The figures are of each M's best epoch, on the held-out episodes, as `vmc train-mdrnn` reports them. C's scores
+are not in here: they take a search for each M (`vmc train-controller --run <the folder of that M>`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vmc.config import PRESETS, make_settings
+from vmc.dream.starts import DreamStarts
+from vmc.dream.world import DreamSettings, DreamWorld
+from vmc.envs import action_squash, make_env
+from vmc.evolution.dreamed import DreamJob, DreamWorker
+from vmc.models.backbones import BACKBONES
+from vmc.models.checkpoints import vae_checkpoint, vae_folder
+from vmc.models.controller import ControllerSettings
+from vmc.models.dynamics_settings import MIXTURES
+from vmc.models.loading import load_dynamics
+from vmc.stages.device import choose_device
+from vmc.stages.encode import ensure_latents
+from vmc.stages.settings import TrainMDRNNSettings
+from vmc.stages.train_mdrnn import train_mdrnn
+from vmc.storage.checkpoint import versions
+from vmc.storage.latents import Latents
+from vmc.storage.rollouts import RolloutDataset
+
+POPULATION, ROLLOUTS, HORIZON = 64, 16, 64
+
+
+def body(run: Path, folder: Path) -> Path:
+    """A run's V and latents in a folder where another M can stand beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(vae_folder(run), vae_folder(folder), dirs_exist_ok=True)
+    shutil.copy2(run / "latents.h5", folder / "latents.h5")
+    return folder
+
+
+def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) -> dict[str, Any]:
+    """Trains one M in its run's folder: its report, size and training time."""
+    counters, report = train_mdrnn(settings, data, run, device)
+    dynamics, checkpoint = load_dynamics(run, vae_checkpoint(run))
+    return {
+        "dynamics": settings.dynamics,
+        "mixture": settings.mixture,
+        "parameters": sum(p.numel() for p in dynamics.parameters()),
+        "backbone_parameters": sum(p.numel() for p in dynamics.get_submodule(settings.dynamics).parameters()),
+        "epochs": counters.epoch,
+        "best_epoch": checkpoint.info["epoch"],
+        "training_seconds": counters.seconds,
+        **report,
+    }
+
+
+def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, int]:
+    """Dreams of this M that never end early, so that the batch stays full; and the length of C's vector."""
+    dynamics, checkpoint = load_dynamics(run, vae_checkpoint(run))
+    dynamics.termination.bias.fill_(-1e6)
+    dynamics.to(device)
+    made = make_env(env)
+    squash = action_squash(env, made)
+    made.close()
+    shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, squash.size)
+    starts = DreamStarts(dynamics, latents, latents.held_out(), checkpoint.info["sample_latents"], seed=0)
+    world = DreamWorld(dynamics, DreamSettings(horizon=HORIZON))
+    return DreamWorker(world, starts, starts, shape, squash), shape.num_parameters
+
+
+def dream_speeds(workers: list[tuple[DreamWorker, int]], rounds: int) -> list[list[float]]:
+    """Dream steps/s on one thread of 64 candidates in 16 episodes, by worker and round; the workers take turns."""
+    torch.set_num_threads(1)
+    rates: list[list[float]] = [[] for _ in workers]
+    for turn in range(rounds + 1):
+        for (worker, size), measured in zip(workers, rates, strict=True):
+            job = DreamJob(np.zeros((POPULATION, size)), range(ROLLOUTS), held_out=True)
+            started = time.perf_counter()
+            steps = int(worker.run(job).lengths.sum())
+            if turn:  # the first compiles
+                measured.append(steps / (time.perf_counter() - started))
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("results") / "dynamics-comparison.json")
+    parser.add_argument("--epochs", type=int, default=PRESETS["laptop"]["train-mdrnn"]["epochs"])
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--rounds", type=int, default=5, help="of the dream's speed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    env, device = vae_checkpoint(options.run).info["env"], choose_device(options.device)
+    latents, _ = ensure_latents(options.run, RolloutDataset(options.data), device)
+    given = {"epochs": options.epochs, "patience": max(options.epochs, 1), "batch_size": options.batch_size}
+    rows, workers, chosen = [], [], {}
+    for dynamics in BACKBONES:
+        for mixture in MIXTURES:
+            kind = {"dynamics": dynamics, "mixture": mixture, "seed": options.seed}
+            settings = make_settings(TrainMDRNNSettings, env, given, kind)
+            run = body(options.run, options.out.with_suffix("") / f"{dynamics}-{mixture}")
+            rows.append(measure(settings, options.data, run, options.device))
+            workers.append(make_worker(env, latents, run, device))
+            chosen = asdict(settings)
+    for row, rates in zip(rows, dream_speeds(workers, options.rounds), strict=True):
+        row["dream_steps_per_second"] = {"median": float(np.median(rates)), "rounds": rates}
+        print(
+            f"{row['dynamics']:10} {row['mixture']:13} {row['parameters']:7} parameters"
+            f"  NLL {row['nll_per_dimension']:.4f}  reward EV {row.get('reward_explained_variance', np.nan):.3f}"
+            f"  dream error {row.get('dream_error_50', np.nan):.3f}"
+            f"  {row['dream_steps_per_second']['median']:,.0f} dream steps/s  {row['training_seconds']:.0f} s"
+        )
+    config = {name: value for name, value in chosen.items() if name not in ("dynamics", "mixture")}
+    result = {"rows": rows, "config": config, "device": str(device), "versions": versions()}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
