@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -61,7 +62,7 @@ class SizedSettings(Protocol):
     def latent_size(self) -> int: ...
 
 
-class VisionModel(nn.Module):
+class VisionModel(nn.Module, ABC):
     """What every kind of V has: frames to inputs, inputs to a diagonal Gaussian over Z latents, and back.
 
     Attributes:
@@ -74,17 +75,17 @@ class VisionModel(nn.Module):
     def prepare(self, sample: Callable[[], npt.NDArray[Any]]) -> None:
         """Called once, before the first training, with a way to get training frames (N, ...)."""
 
+    @abstractmethod
     def to_input(self, frames: Tensor) -> Tensor:
         """Frames as stored, (B, ...), to float32 inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs to the posterior's mean and log-variance, each (B, Z)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """(B, Z) to inputs."""
-        raise NotImplementedError
 
     def forward(self, inputs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs and noise ~ N(0, I) (B, Z) to (reconstruction, mean, log-variance)."""
