@@ -23,7 +23,7 @@ from vmc.stages.settings import (
     preset_values,
 )
 
-BENCHES = ("environment", "policy", "step", "workers", "collection", "vae", "mdrnn", "dream")
+BENCHES = ("environment", "policy", "step", "workers", "collection", "loading", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 import vmc.bench.contest
-from vmc.bench.contest import Entry, compare
+from vmc.bench.contest import Entry, Floor, compare
 
 
 class _Clock:
@@ -47,9 +47,11 @@ def test_rates_are_medians_and_ratios_are_taken_within_a_round(clock: _Clock) ->
 def test_the_share_of_the_floor_is_taken_within_a_round(clock: _Clock) -> None:
     gemm = iter([1e3, 100.0])  # operations/s
     entries = [
-        Entry("work", clock.work(10, 9.0, 1.0, 10.0), floating_operations=50.0),
+        Entry("work", clock.work(10, 9.0, 1.0, 10.0), floor_work=50.0),
         Entry("other", clock.work(10, 9.0, 1.0, 1.0)),
     ]
-    work, other = compare("group", "steps", entries, rounds=2, gemm=lambda: next(gemm))
-    assert work.gemm_share == pytest.approx(0.5)  # 500 of 1000, and 50 of 100
-    assert other.gemm_share is None
+    work, other = compare("group", "steps", entries, rounds=2, floor=Floor("GEMM", lambda: next(gemm)))
+    assert work.floor == "GEMM"
+    assert work.floor_share == pytest.approx(0.5)  # 500 of 1000, and 50 of 100
+    assert other.floor is None
+    assert other.floor_share is None

@@ -19,7 +19,8 @@ GROUPS = {
         "C and squash",
     ],
     "workers": ["one worker", "two workers", "one worker, counting", "two workers, counting"],
-    "collection": ["official + np.savez_compressed", "vmc rollouts"],
+    "collection": ["official + np.savez_compressed", "vmc rollouts", "nothing stored"],
+    "loading": ["np.load of np.savez_compressed", "vmc's shards", "V's batches, from memory"],
     "vae": ["no loading", "vmc train-vae"],
     "mdrnn": ["no loading", "vmc train-mdrnn"],
     "dream": [
@@ -48,5 +49,6 @@ def test_a_bench_measures_what_it_names(bench: str, tmp_path: Path) -> None:
         assert row["rate"] > 0
         assert row["name"] in result.output
         assert (row["baseline"] is None) == (row["ratio"] is None)
+        assert (row["floor"] is None) == (row["floor_share"] is None)
     assert figures["machine"]["gemm_gflops"] > 0
     assert "torch" in figures["versions"]

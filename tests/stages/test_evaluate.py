@@ -1,11 +1,16 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ToyRun, toy_settings
 
+from vmc.envs import action_squash, make_env
+from vmc.episode import run_episode
+from vmc.errors import VmcError
 from vmc.evolution.real import EpisodeWorker
-from vmc.seeding import env_seed
+from vmc.policies import RandomPolicy
+from vmc.seeding import env_seed, stream
 from vmc.stages.evaluate import summary
 from vmc.stages.evaluate import test_controller as score_controller
 
@@ -57,3 +62,25 @@ def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
     assert max(episode["episode_length"] for episode in result["episodes"]) <= 25
     assert not (toy.run / "test.json").exists()
     assert (toy.run / "test-dream.json").exists()
+
+
+def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> None:
+    """The same episodes as C's, by a policy that draws from each episode's own stream."""
+    settings = toy_settings("test", policy="random", episodes=3)
+    result = score_controller(settings, toy.data, tmp_path / "none", "cpu", 0)
+    env = make_env(settings.env)
+    policy = RandomPolicy(action_squash(settings.env, env))
+    for number, episode in enumerate(result["episodes"]):
+        seed = env_seed(0, "test", number)
+        outcome = run_episode(env, policy, seed, stream(seed, "agent"))
+        assert episode == {
+            "seed": seed,
+            "episode_return": outcome.episode_return,
+            "episode_length": outcome.episode_length,
+        }
+    assert result["controller"] is None
+
+
+def test_a_policy_without_models_does_not_dream(toy: ToyRun) -> None:
+    with pytest.raises(VmcError, match="random does not dream"):
+        score_controller(toy_settings("test", policy="random", dream=True), toy.data, toy.run, "cpu", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 
@@ -15,12 +15,25 @@ class Entry:
     Attributes:
         name: what it is.
         work: does one round's work and returns how many units that was.
-        floating_operations: multiplications and additions a unit, for the share of the measured GEMM rate.
+        floor_work: what a unit cannot do without, for the share of the floor's rate: operations, or bytes.
     """
 
     name: str
     work: Callable[[], int]
-    floating_operations: float | None = None
+    floor_work: float | None = None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the machine can do at most.
+
+    Attributes:
+        name: `GEMM`, in multiplications and additions, or `copy`, in bytes copied.
+        rate: measures it, in operations or bytes per second.
+    """
+
+    name: str
+    rate: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,8 @@ class Result:
     Attributes:
         rate: units/s, the median of the rounds; `lowest` and `highest` are their spread.
         ratio: to the baseline, the median of the rounds' ratios; None for the baseline itself.
-        gemm_share: of the GEMM rate that was measured in the same rounds, where the operations are known.
+        floor: the floor that was measured in the same rounds, where the row's work at it is known.
+        floor_share: of that rate; the median of the rounds' shares.
     """
 
     group: str
@@ -41,46 +55,39 @@ class Result:
     highest: float
     baseline: str | None = None
     ratio: float | None = None
-    gemm_share: float | None = None
+    floor: str | None = None
+    floor_share: float | None = None
 
 
-def compare(
-    group: str, unit: str, entries: Sequence[Entry], rounds: int, gemm: Callable[[], float] | None = None
-) -> list[Result]:
+def compare(group: str, unit: str, entries: Sequence[Entry], rounds: int, floor: Floor | None = None) -> list[Result]:
     """Measures the entries in turn, `rounds` times, after one round that is not counted; the first is the baseline.
 
     Args:
-        gemm: measures the machine's GEMM rate (operations/s); called in every round when given.
+        floor: measured in every round when given.
     """
     rates: list[list[float]] = [[] for _ in entries]
-    gemm_rates: list[float] = []
+    floor_rates: list[float] = []
     for counted in [False, *[True] * rounds]:
         measured = [_rate(entry.work) for entry in entries]
         if counted:
             for column, rate in zip(rates, measured, strict=True):
                 column.append(rate)
-            gemm_rates.append(gemm() if gemm else 0.0)
-    return [_result(group, unit, entries, number, rates, gemm_rates) for number in range(len(entries))]
+            if floor is not None:
+                floor_rates.append(floor.rate())
+    results = []
+    for entry, own in zip(entries, rates, strict=True):
+        result = Result(group, entry.name, unit, median(own), min(own), max(own))
+        if entry is not entries[0]:
+            ratio = median(r / b for r, b in zip(own, rates[0], strict=True))
+            result = replace(result, baseline=entries[0].name, ratio=ratio)
+        if floor is not None and entry.floor_work is not None:
+            share = median(r * entry.floor_work / f for r, f in zip(own, floor_rates, strict=True))
+            result = replace(result, floor=floor.name, floor_share=share)
+        results.append(result)
+    return results
 
 
 def _rate(work: Callable[[], int]) -> float:
     started = time.perf_counter()
     units = work()
     return units / (time.perf_counter() - started)
-
-
-def _result(
-    group: str,
-    unit: str,
-    entries: Sequence[Entry],
-    number: int,
-    rates: list[list[float]],
-    gemm_rates: list[float],
-) -> Result:
-    entry, own = entries[number], rates[number]
-    ratio = median(r / b for r, b in zip(own, rates[0], strict=True)) if number else None
-    share = None
-    if entry.floating_operations is not None and all(gemm_rates):
-        share = median(r * entry.floating_operations / g for r, g in zip(own, gemm_rates, strict=True))
-    baseline = entries[0].name if number else None
-    return Result(group, entry.name, unit, median(own), min(own), max(own), baseline, ratio, share)

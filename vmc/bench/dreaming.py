@@ -13,8 +13,16 @@ import numpy as np
 import torch
 
 from vmc.bench.contest import Entry, Result, compare
-from vmc.bench.learning import gemm_rate
-from vmc.bench.models import ACTION_SIZE, CONTROLLER, make_latents, make_models, make_run
+from vmc.bench.floors import gemm
+from vmc.bench.models import (
+    ACTION_SIZE,
+    CONTROLLER,
+    head_operations,
+    make_latents,
+    make_models,
+    make_run,
+    recurrence_operations,
+)
 from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import CARRACING, ActionSquash
@@ -35,16 +43,15 @@ def bench_dream(rounds: int, device: torch.device) -> list[Result]:
 
 def _bench_batch(rounds: int, device: torch.device) -> list[Result]:
     """On one core (or a GPU): a batch against one dream at a time."""
-    m = make_models()[1].settings
-    operations = 2 * (4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size))
-    operations += 2 * (m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2) + CONTROLLER.num_parameters)
+    _, dynamics = make_models()
+    operations = recurrence_operations(dynamics) + head_operations(dynamics) + 2 * CONTROLLER.num_parameters
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     entries = [
         Entry("one at a time, eager PyTorch", partial(_dream_alone, 300, device), operations),
         Entry("64 x 16 as a batch (vmc)", partial(_dream_here, _make_worker(device)), operations),
     ]
-    results = compare("dream, one core", "steps", entries, rounds, partial(gemm_rate, device))
+    results = compare("dream, one core", "steps", entries, rounds, gemm(device))
     torch.set_num_threads(threads)
     return results
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing, redirect_stderr
 from functools import partial
 from io import StringIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,17 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 
 from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.driver import Driver
-from vmc.bench.models import CONTROLLER, arrays, make_models, make_run
+from vmc.bench.floors import copy, gemm
+from vmc.bench.models import (
+    CONTROLLER,
+    arrays,
+    encoder_operations,
+    make_models,
+    make_run,
+    recurrence_operations,
+)
 from vmc.config import make_settings
-from vmc.envs import CARRACING, action_squash, get_task, make_env
+from vmc.envs import CARRACING, FRAME_SHAPE, action_squash, get_task, make_env
 from vmc.envs.carracing import FastCarRacing
 from vmc.envs.preprocess import PreprocessedFrames, resize
 from vmc.episode import Limits, Outcome, Recording, run_episode
@@ -34,6 +43,8 @@ from vmc.policies import BrownianPolicy
 from vmc.seeding import stream
 from vmc.stages.collect import collect
 from vmc.stages.settings import CollectSettings
+from vmc.storage.frames import FramesInMemory, read_all_frames
+from vmc.storage.rollouts import RolloutDataset
 
 
 class _Counting:
@@ -52,6 +63,9 @@ class _Counting:
 
 Actions = list[npt.NDArray[np.float32]]
 OFFICIAL = "official"
+# What a step must at least write.
+_PICTURE_BYTES = {OFFICIAL: 96 * 96 * 3, "fast": 96 * 96 * 3, "no drawing": None}
+_FRAME_BYTES = prod(FRAME_SHAPE)
 
 
 class NotDrawing(CarRacing):
@@ -65,8 +79,8 @@ def bench_environment(rounds: int, steps: int) -> list[Result]:
     """Steps/s on the road, reset included: official, fast, without drawing."""
     actions = _drive(steps)
     envs: dict[str, gym.Env[Any, Any]] = {OFFICIAL: CarRacing(), "fast": FastCarRacing(), "no drawing": NotDrawing()}
-    entries = [Entry(name, partial(_replay, env, actions)) for name, env in envs.items()]
-    return compare("environment, on the road", "steps", entries, rounds)
+    entries = [Entry(name, partial(_replay, env, actions), _PICTURE_BYTES[name]) for name, env in envs.items()]
+    return compare("environment, on the road", "steps", entries, rounds, copy())
 
 
 def bench_policy_loop(rounds: int, steps: int) -> list[Result]:
@@ -93,19 +107,19 @@ def bench_step(rounds: int, steps: int) -> list[Result]:
     memory.reset()
     latent, _ = vision.encode(frame)
     controller, squash = _controller(), action_squash(CARRACING, env)
-    parts: dict[str, Callable[[], Any]] = {
-        "resize": lambda: resize(np.ascontiguousarray(picture[:crop])),
-        "V's encoder": lambda: vision.encode(frame),
-        "M's step": lambda: memory.step(latent, actions[0]),
-        "C and squash": lambda: squash(controller(latent, memory.h, memory.c)),
+    parts: dict[str, tuple[Callable[[], Any], float | None]] = {
+        "resize": (lambda: resize(np.ascontiguousarray(picture[:crop])), None),
+        "V's encoder": (lambda: vision.encode(frame), encoder_operations(vae)),
+        "M's step": (lambda: memory.step(latent, actions[0]), recurrence_operations(dynamics)),
+        "C and squash": (lambda: squash(controller(latent, memory.h, memory.c)), 2 * CONTROLLER.num_parameters),
     }
     entries = [
         Entry("whole step", partial(_replay, PreprocessedFrames(env, crop), actions, agent.act)),
         Entry("environment, no picture", partial(_replay, NotDrawing(), actions)),
         Entry("environment", partial(_replay, env, actions)),
-        *(Entry(name, partial(_repeat, part, steps)) for name, part in parts.items()),
+        *(Entry(name, partial(_repeat, part, steps), operations) for name, (part, operations) in parts.items()),
     ]
-    return compare("a step and its parts", "calls", entries, rounds)
+    return compare("a step and its parts", "calls", entries, rounds, gemm(torch.device("cpu")))
 
 
 def bench_workers(rounds: int, steps: int) -> list[Result]:
@@ -128,10 +142,29 @@ def bench_workers(rounds: int, steps: int) -> list[Result]:
 def bench_collection(rounds: int, steps: int) -> list[Result]:
     """Frames/s from the environment to the disk, one process, resize and compression included."""
     entries = [
-        Entry("official + np.savez_compressed", partial(_collect_official, steps)),
-        Entry("vmc rollouts", partial(_collect, steps)),
+        Entry("official + np.savez_compressed", partial(_collect_official, steps), _FRAME_BYTES),
+        Entry("vmc rollouts", partial(_collect, steps), _FRAME_BYTES),
+        Entry("nothing stored", partial(_explore, steps)),
     ]
-    return compare("collection, one process", "steps", entries, rounds)
+    return compare("collection, one process", "steps", entries, rounds, copy())
+
+
+def bench_loading(rounds: int, steps: int) -> list[Result]:
+    """Frames/s from the disk's cache into memory, one process, and from there into shuffled batches for V."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+        settings = make_settings(CollectSettings, CARRACING, {"episodes": 4, "max_steps": steps})
+        collect(settings, Path(folder), None, num_workers=0)
+        dataset = RolloutDataset(Path(folder))
+        archive = Path(folder) / "frames.npz"
+        frames = read_all_frames(dataset, dataset.episodes)
+        np.savez_compressed(archive, frames=frames)
+        batches = FramesInMemory(frames, batch_size=64, seed=0)
+        entries = [
+            Entry("np.load of np.savez_compressed", lambda: len(np.load(archive)["frames"]), _FRAME_BYTES),
+            Entry("vmc's shards", lambda: len(read_all_frames(dataset, dataset.episodes)), _FRAME_BYTES),
+            Entry("V's batches, from memory", lambda: sum(map(len, batches.epoch(0, 0))), _FRAME_BYTES),
+        ]
+        return compare("loading, one process", "frames", entries, rounds, copy())
 
 
 def _drive(steps: int) -> Actions:
@@ -202,6 +235,14 @@ def _collect(steps: int) -> int:
         settings = make_settings(CollectSettings, CARRACING, {"episodes": 2, "max_steps": steps // 2})
         with redirect_stderr(StringIO()):  # no progress in the table
             return collect(settings, Path(folder), None, num_workers=0).added_steps
+
+
+def _explore(steps: int) -> int:
+    env = make_env(CARRACING)
+    policy = BrownianPolicy(action_squash(CARRACING, env))
+    for episode in range(2):
+        run_episode(env, policy, episode, stream(0, "bench", episode), Limits(steps // 2))
+    return steps // 2 * 2
 
 
 def _collect_official(steps: int) -> int:

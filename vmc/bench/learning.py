@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -13,9 +12,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vmc.bench.contest import Entry, Result, compare
-from vmc.bench.models import make_latents
+from vmc.bench.floors import gemm
+from vmc.bench.models import head_operations, make_latents, recurrence_operations
 from vmc.config import make_settings
-from vmc.dream.linear import PackedLinear
 from vmc.envs import CARRACING, FRAME_SHAPE
 from vmc.models.loading import make_vision
 from vmc.stages.settings import TrainMDRNNSettings, TrainVAESettings
@@ -23,28 +22,8 @@ from vmc.stages.train_mdrnn import DynamicsTraining
 from vmc.stages.train_vae import VAETraining
 from vmc.storage.frames import FramesInMemory
 
-_GEMM_SIZE = 1024
 _BATCHES = 8
 _EPISODES, _EPISODE_LENGTH = 16, 512
-
-
-def gemm_rate(device: torch.device) -> float:
-    """Floating-point operations/s of a float32 product of two 1024x1024 matrices, on the threads in use.
-
-    The faster of PyTorch's two ways to compute it.
-    """
-    a = torch.rand(_GEMM_SIZE, _GEMM_SIZE, device=device)
-    packed = PackedLinear(a, a[0])
-    return max(_product_rate(partial(torch.matmul, a, a)), _product_rate(partial(packed, a)))
-
-
-def _product_rate(product: Callable[[], torch.Tensor]) -> float:
-    product()
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < 0.2:
-        product()[0, 0].item()  # waits for a GPU
-        count += 1
-    return 2 * _GEMM_SIZE**3 * count / (time.perf_counter() - started)
 
 
 def bench_vae(rounds: int, device: torch.device) -> list[Result]:
@@ -64,7 +43,7 @@ def bench_vae(rounds: int, device: torch.device) -> list[Result]:
         Entry("no loading", partial(_repeat, update, _BATCHES, len(frames)), operations),
         Entry("vmc train-vae", partial(_drain, training, _BATCHES, len(frames)), operations),
     ]
-    return compare("V training", "frames", entries, rounds, partial(gemm_rate, device))
+    return compare("V training", "frames", entries, rounds, gemm(device))
 
 
 def bench_mdrnn(rounds: int, device: torch.device) -> list[Result]:
@@ -77,16 +56,13 @@ def bench_mdrnn(rounds: int, device: torch.device) -> list[Result]:
     def update() -> None:
         training.train_batch(batch)
 
-    m = training.module.settings
-    # Multiply-adds of the LSTM's gates and of the heads; the backward pass costs twice the forward.
-    gates = 4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size)
-    heads = m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2)
-    operations = 3 * 2 * (gates + heads)
+    # The backward pass costs twice the forward.
+    operations = 3 * (recurrence_operations(training.module) + head_operations(training.module))
     entries = [
         Entry("no loading", partial(_repeat, update, 1, steps), operations),
         Entry("vmc train-mdrnn", partial(_drain, training, 1, steps), operations),
     ]
-    return compare("M training", "steps", entries, rounds, partial(gemm_rate, device))
+    return compare("M training", "steps", entries, rounds, gemm(device))
 
 
 def _repeat(update: Callable[[], None], times: int, units: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vmc.envs import CARRACING, get_task
 from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
@@ -34,6 +35,26 @@ def make_run(run: Path) -> None:
     vae_hash = save_checkpoint(vae_folder(run), "best", model_info(vae.settings) | {"env": CARRACING}, arrays(vae))
     info = model_info(dynamics.settings) | {"vae": vae_hash, "sample_latents": True}
     save_checkpoint(dynamics_folder(run), "best", info, arrays(dynamics))
+
+
+def encoder_operations(vae: ConvVAE) -> float:
+    """Multiplications and additions to encode one frame."""
+    frame = torch.zeros(1, 3, 64, 64)
+    with FlopCounterMode(display=False) as counter:
+        vae.encode(frame)
+    return counter.get_total_flops()
+
+
+def recurrence_operations(dynamics: MDNRNN) -> float:
+    """Multiplications and additions of one step of the LSTM, without the heads."""
+    m = dynamics.settings
+    return 2 * 4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size)
+
+
+def head_operations(dynamics: MDNRNN) -> float:
+    """Multiplications and additions of M's mixture, reward and termination for one step."""
+    m = dynamics.settings
+    return 2 * m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2)
 
 
 def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:

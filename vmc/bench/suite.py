@@ -13,8 +13,16 @@ from threadpoolctl import threadpool_limits
 
 from vmc.bench.contest import Result
 from vmc.bench.dreaming import bench_dream
-from vmc.bench.driving import bench_collection, bench_environment, bench_policy_loop, bench_step, bench_workers
-from vmc.bench.learning import bench_mdrnn, bench_vae, gemm_rate
+from vmc.bench.driving import (
+    bench_collection,
+    bench_environment,
+    bench_loading,
+    bench_policy_loop,
+    bench_step,
+    bench_workers,
+)
+from vmc.bench.floors import copy_rate, gemm_rate
+from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.envs import CARRACING, check_env
 from vmc.executors import available_cores
 from vmc.stages.device import choose_device
@@ -27,6 +35,7 @@ _DRIVING: dict[str, Callable[[int, int], list[Result]]] = {
     "step": bench_step,
     "workers": bench_workers,
     "collection": bench_collection,
+    "loading": bench_loading,
 }
 _LEARNING: dict[str, Callable[[int, torch.device], list[Result]]] = {
     "vae": bench_vae,
@@ -59,6 +68,7 @@ def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "threads": threads,
             "gemm_gflops": gemm_rate(device) / 1e9,
+            "copy_gigabytes": copy_rate() / 1e9,
             "load": os.getloadavg()[0],
         }
         rows = [asdict(result) for result in results]

@@ -34,8 +34,8 @@ def print_records(records: Sequence[Any]) -> None:
 
 
 def print_bench(results: Sequence[Any]) -> None:
-    """Prints a row for each `Result`: rate, spread, ratio to its baseline, share of the measured GEMM rate."""
-    table = Table("what", "", "rate", "lowest - highest", "ratio", "GEMM share")
+    """Prints a row for each `Result`: rate, spread, ratio to its baseline, share of the measured floor."""
+    table = Table("what", "", "rate", "lowest - highest", "ratio", "of the floor")
     group = None
     for result in results:
         if group not in (None, result.group):
@@ -46,7 +46,7 @@ def print_bench(results: Sequence[Any]) -> None:
             f"{result.rate:,.0f} {result.unit}/s",
             f"{result.lowest:,.0f} - {result.highest:,.0f}",
             "1" if result.ratio is None else f"{result.ratio:.2f}",
-            "" if result.gemm_share is None else f"{result.gemm_share:.0%}",
+            "" if result.floor_share is None else f"{100 * result.floor_share:.2g}% {result.floor}",
         )
         group = result.group
     _wide_console().print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from vmc.dream.world import DreamSettings
-from vmc.envs import check_env
-from vmc.episode import Limits
+from vmc.envs import action_squash, check_env, make_env
+from vmc.episode import Limits, Outcome, run_episode
+from vmc.errors import VmcError
 from vmc.evolution.real import EpisodeJob, EpisodeWorker
-from vmc.executors import make_executor
+from vmc.executors import Worker, make_executor
 from vmc.models.checkpoints import StoredController, dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.policies import POLICIES
 from vmc.progress import Progress
-from vmc.seeding import env_seed
+from vmc.seeding import env_seed, stream
 from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.settings import TestSettings
 from vmc.storage.checkpoint import versions
@@ -33,20 +35,24 @@ Row = dict[str, Any]
 def test_controller(
     settings: TestSettings, data: Path, run: Path, device_name: str, num_workers: int
 ) -> dict[str, Any]:
-    """Scores the run's best C and writes `test.json` (`test-dream.json` for a dream).
+    """Scores the run's best C, or a policy that needs no run, and writes `test.json` (`test-dream.json` for a dream).
 
     Returns:
         What was written: every episode's seed, return and length; mean, std, ci95, min, max.
 
     Raises:
-        VmcError: V, M or C missing, corrupt or strangers to each other.
+        VmcError: V, M or C missing, corrupt or strangers to each other; a policy without models is to dream.
     """
     started = time.monotonic()
     check_env(settings.env)
-    vae = vae_checkpoint(run, settings.env)
-    controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
-    if settings.dream:
+    controller = None
+    if settings.policy == "controller":
+        vae = vae_checkpoint(run, settings.env)
+        controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
+    elif settings.dream:
+        raise VmcError(f"The policy {settings.policy} does not dream.", "Leave out --dream, or --policy.")
+    if controller is not None and settings.dream:
         episodes = _in_the_dream(settings, data, run, device_name, controller, seeds)
     else:
         episodes = _in_reality(settings, run, num_workers, controller, seeds)
@@ -56,7 +62,7 @@ def test_controller(
         **summary([episode["episode_return"] for episode in episodes]),
         "dream": settings.dream,
         "temperature": settings.temperature if settings.dream else None,
-        "controller": controller.sha256,
+        "controller": controller.sha256 if controller else None,
         "seconds": round(time.monotonic() - started, 3),
         "config": asdict(settings),
         "versions": versions(),
@@ -97,14 +103,21 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: TestSettings, run: Path, num_workers: int, controller: StoredController, seeds: list[int]
+    settings: TestSettings, run: Path, num_workers: int, controller: StoredController | None, seeds: list[int]
 ) -> list[Row]:
-    """Runs the episodes that are not yet in the journal of this controller under these settings."""
+    """Runs the episodes that are not yet in the journal of this driver under these settings."""
     limits = Limits(max_steps=settings.max_steps)
-    journal = _Journal(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
+    driver = controller.sha256 if controller else settings.policy
+    journal = _Journal(run / "test-episodes.jsonl", f"{driver} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
-    jobs = [EpisodeJob(controller.parameters, seed, limits) for seed in missing]
-    make_worker = partial(EpisodeWorker, run, settings.env, controller.settings)
+    make_worker: Callable[[], Worker[EpisodeJob, Outcome]]
+    if controller is None:
+        parameters = np.empty(0)
+        make_worker = partial(_PolicyWorker, settings.env, settings.policy)
+    else:
+        parameters = controller.parameters
+        make_worker = partial(EpisodeWorker, run, settings.env, controller.settings)
+    jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
     with (
         closing(make_executor(make_worker, num_workers)) as executor,
         Progress("test", len(seeds), "episodes", done=len(seeds) - len(missing)) as progress,
@@ -113,6 +126,20 @@ def _in_reality(
             journal.append(_row(outcome.env_seed, outcome.episode_return, outcome.episode_length))
             progress.advance(1, mean_return=float(np.mean([row["episode_return"] for row in journal.rows.values()])))
     return [journal.rows[seed] for seed in seeds]
+
+
+class _PolicyWorker:
+    """Runs whole episodes by a policy that needs no model."""
+
+    def __init__(self, env: str, policy: str) -> None:
+        self._env = make_env(env)
+        self._policy = POLICIES[policy](action_squash(env, self._env))
+
+    def run(self, job: EpisodeJob) -> Outcome:
+        return run_episode(self._env, self._policy, job.env_seed, stream(job.env_seed, "agent"), job.limits)
+
+    def close(self) -> None:
+        self._env.close()
 
 
 class _Journal:

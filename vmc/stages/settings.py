@@ -149,6 +149,7 @@ class TestSettings:
 
     Attributes:
         episodes: how many; the paper's tables have 100.
+        policy: who drives: C, or a policy that needs no model, for comparison.
         dream: score C in M's dream, from held-out moments, instead of in the environment.
         temperature, horizon: of the dream.
         max_steps: a time limit; None leaves it to the environment.
@@ -159,6 +160,7 @@ class TestSettings:
 
     env: str
     episodes: int = option(100, least=2)
+    policy: str = option("controller", choices=["controller", *POLICIES])
     dream: bool = False
     temperature: float = option(1.0, above=0)
     horizon: int = option(1000, least=1)
