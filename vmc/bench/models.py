@@ -42,7 +42,7 @@ def encoder_operations(vae: ConvVAE) -> float:
     frame = torch.zeros(1, 3, 64, 64)
     with FlopCounterMode(display=False) as counter:
         vae.encode(frame)
-    return counter.get_total_flops()
+    return float(counter.get_total_flops())
 
 
 def recurrence_operations(dynamics: MDNRNN) -> float:
