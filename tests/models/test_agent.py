@@ -7,13 +7,15 @@ import torch
 from conftest import TOY, ToyRun
 
 from vmc.envs import ActionSquash
-from vmc.models.agent import Agent, Memory, load_agent
+from vmc.models.agent import Agent, Memory, load_agent, load_candidates
+from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder
 from vmc.models.controller import Controller, ControllerSettings
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_vae
 from vmc.models.vae import ConvVAE, to_input
 from vmc.models.vision import Vision
+from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.rollouts import RolloutDataset
 
 SQUASH = ActionSquash.from_bounds([-1, -1, -1], [1, 1, 1])
@@ -91,6 +93,21 @@ def test_episodes_do_not_depend_on_those_before(toy_session: ToyRun) -> None:
     agent.act(_frames(1)[0])
     agent.reset(np.random.default_rng(0))
     np.testing.assert_array_equal(first, [agent.act(frame) for frame in _frames(4)])
+
+
+def test_candidates_are_drawn_as_the_search_draws_them(toy_session: ToyRun) -> None:
+    """A new one for each episode, around the latest mean, as far away as the step size says."""
+    latest = load_checkpoint(controller_folder(toy_session.run), "latest", TRAIN_CONTROLLER)
+    mean, step_size = latest.weights["parameters"], latest.info["search"]["attributes"]["sigma"]
+    candidates, agent = load_candidates(toy_session.run, TOY), load_agent(toy_session.run, TOY, name="latest")
+    shape = ControllerSettings(**latest.info["model"])
+    for episode in (0, 1):
+        candidates.reset(np.random.default_rng(episode))
+        rng = np.random.default_rng(episode)
+        agent.use(Controller(shape, mean + step_size * rng.standard_normal(len(mean))))
+        agent.reset(rng)
+        for frame in _frames(4):
+            np.testing.assert_array_equal(candidates.act(frame), agent.act(frame))
 
 
 def test_vision_equals_torch() -> None:

@@ -16,12 +16,20 @@ from vmc.episode import Action, Frame
 from vmc.errors import VmcError
 from vmc.models.backbones import make_step
 from vmc.models.backbones.contract import Array, Weights
-from vmc.models.checkpoints import dynamics_checkpoint, load_controller, stored_settings, vae_checkpoint
+from vmc.models.checkpoints import (
+    TRAIN_CONTROLLER,
+    StoredController,
+    controller_folder,
+    dynamics_checkpoint,
+    load_controller,
+    stored_settings,
+    vae_checkpoint,
+)
 from vmc.models.controller import Controller, ControllerSettings
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.vision import Encoder, make_encoder
 from vmc.policies import Exploration
-from vmc.storage.checkpoint import Checkpoint
+from vmc.storage.checkpoint import Checkpoint, read_sidecar
 
 
 class Memory:
@@ -129,6 +137,39 @@ def load_agent(run: Path, env: str, noise: float = 0.0, name: str = "best") -> A
     agent.use(Controller(controller.settings, controller.parameters))
     agent.source["controller"] = controller.sha256
     return agent
+
+
+class Candidates:
+    """A policy that drives each episode with another C, drawn around the search's mean at its step size.
+
+    A search in the dream scores candidates, so M has to see what they do in reality.
+    """
+
+    def __init__(self, agent: Agent, mean: StoredController, step_size: float) -> None:
+        self._agent = agent
+        self._mean = mean
+        self._step_size = step_size
+
+    def reset(self, rng: np.random.Generator) -> None:
+        parameters = self._mean.parameters + self._step_size * rng.standard_normal(len(self._mean.parameters))
+        self._agent.use(Controller(self._mean.settings, parameters))
+        self._agent.reset(rng)
+
+    def act(self, frame: Frame) -> Action:
+        return self._agent.act(frame)
+
+
+def load_candidates(run: Path, env: str) -> Candidates:
+    """The candidates of a run's search where it stands.
+
+    Raises:
+        VmcError: a checkpoint that is missing, corrupt, or does not belong.
+    """
+    vae = vae_checkpoint(run, env)
+    dynamics = dynamics_checkpoint(run, vae)
+    search = read_sidecar(controller_folder(run), "latest", TRAIN_CONTROLLER)["info"]["search"]
+    agent, _ = _body(vae, dynamics, env, noise=0.0)
+    return Candidates(agent, load_controller(run, vae, dynamics, "latest"), search["attributes"]["sigma"])
 
 
 def _body(vae: Checkpoint, dynamics: Checkpoint, env: str, noise: float) -> tuple[Agent, ControllerSettings]:

@@ -17,7 +17,7 @@ from vmc.envs import action_squash, check_env, make_env, preprocessing_of
 from vmc.episode import Limits, Policy, Recording, run_episode
 from vmc.errors import VmcError
 from vmc.executors import make_executor
-from vmc.models.agent import load_agent
+from vmc.models.agent import load_agent, load_candidates
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
@@ -136,8 +136,8 @@ class _CollectWorker:
 def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> tuple[list[Policy], dict[str, object]]:
     """Policies that take turns by the episode's number, and their description.
 
-    The best C drives, and the mean of the search where it stands: where a search has found what pays in the dream
-    but not in reality, M has to see it.
+    The best C drives, then the mean of the search where it stands, then one of its candidates: where a search has
+    found what pays in the dream but not in reality, M has to see it. The candidates are noise enough.
     """
     import gymnasium as gym
 
@@ -149,4 +149,5 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
     agents = [load_agent(run, settings.env, settings.noise, name) for name in ("best", "latest")]
     sources = [agent.source for agent in agents]
-    return list(agents), description | {"noise": settings.noise, "controllers": sources}
+    policies: list[Policy] = [*agents, load_candidates(run, settings.env)] if settings.noise else [*agents]
+    return policies, description | {"noise": settings.noise, "controllers": sources}
