@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vmc.models.backbones import make_backbone
 from vmc.models.backbones.contract import Backbone, Hidden
 from vmc.models.dynamics_settings import DynamicsSettings
-from vmc.models.mixture import Mixture, mixture_from_outputs
+from vmc.models.mixture import MIN_LOG_STD, Mixture, mixture_from_outputs
 
 
 class Prediction(NamedTuple):
@@ -55,6 +55,16 @@ class MDNRNN(nn.Module):
     def backbone(self) -> Backbone:
         """What carries the state."""
         return cast(Backbone, self.get_submodule(self.settings.backbone))
+
+    @torch.no_grad()
+    def silence(self, dimensions: Tensor) -> None:
+        """Predicts 0, as surely as a mixture may, in latent dimensions that V has silenced, by their numbers (D,)."""
+        size, k = self.settings.latent_size, self.settings.num_mixtures
+        means, log_stds = self.mixture.weight.shape[0] - 2 * size * k, self.mixture.weight.shape[0] - size * k
+        rows = (dimensions[:, None] * k + torch.arange(k, device=dimensions.device)).flatten()
+        for first, value in ((means, 0.0), (log_stds, MIN_LOG_STD)):
+            self.mixture.weight[first + rows] = 0.0
+            self.mixture.bias[first + rows] = value
 
     def initial_hidden(self, batch_size: int) -> Hidden:
         """The state before the first step of an episode: zeros."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vmc.models.standard import StandardisedVision
-from vmc.models.visions import IDENTITY_LOG_VARIANCE
+from vmc.models.visions import CERTAIN_LOG_VARIANCE
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Identity(StandardisedVision):
 
     def encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised (B, D) to itself, and a variance that is next to nothing."""
-        return inputs, torch.full_like(inputs, IDENTITY_LOG_VARIANCE)
+        return inputs, torch.full_like(inputs, CERTAIN_LOG_VARIANCE)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, Z) as they are."""

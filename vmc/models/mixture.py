@@ -37,6 +37,13 @@ def mixture_from_parts(logits: Tensor, means: Tensor, log_stds: Tensor) -> Mixtu
     return Mixture(logits.log_softmax(dim=-1), means, log_stds.clamp(MIN_LOG_STD, MAX_LOG_STD))
 
 
+def of_dimensions(mixture: Mixture, dimensions: Tensor) -> Mixture:
+    """The mixture over some of the latent dimensions, given by their numbers (D,)."""
+    own = mixture.log_weights.shape[-2] > 1
+    log_weights = mixture.log_weights[..., dimensions, :] if own else mixture.log_weights
+    return Mixture(log_weights, mixture.means[..., dimensions, :], mixture.log_stds[..., dimensions, :])
+
+
 def negative_log_likelihood(mixture: Mixture, latents: Tensor) -> Tensor:
     """-log p(z) in nats per latent dimension: latents (..., Z) to (...), by log-sum-exp over K.
 

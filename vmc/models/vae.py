@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmc.models.visions import CERTAIN_LOG_VARIANCE
+
 _ENCODER_CHANNELS = (3, 32, 64, 128, 256)
 _DECODER_CHANNELS = (1024, 128, 64, 32, 3)
 _DECODER_KERNELS = (5, 5, 6, 6)
@@ -133,8 +135,25 @@ def sample_latent(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats: (B, Z) to (B,)."""
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats of each dimension: (B, Z) to (B, Z)."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
+
+
+def silenced(weights: dict[str, Tensor], dimensions: Tensor) -> dict[str, Tensor]:
+    """A V's weights with heads that say z = 0, for certain, in the given latent dimensions, bool (Z,).
+
+    A dimension that V makes no use of is N(0, 1) whatever the frame shows: noise that C and M would have to live with.
+    """
+    heads = {
+        "mean.weight": 0.0,
+        "mean.bias": 0.0,
+        "log_variance.weight": 0.0,
+        "log_variance.bias": CERTAIN_LOG_VARIANCE,
+    }
+    changed = {name: weights[name].clone() for name in heads}
+    for name, value in heads.items():
+        changed[name][dimensions] = value
+    return weights | changed
 
 
 def vae_loss(
@@ -153,6 +172,6 @@ def vae_loss(
         error_weight: of the squared error; 1 / (2 s^2) makes it the likelihood of a Gaussian with deviation s.
     """
     squared_error = (inputs - reconstruction.float()).square().flatten(1).sum(dim=1).mean()
-    kl = kl_divergence(mean.float(), log_variance.float())
+    kl = kl_divergence(mean.float(), log_variance.float()).sum(dim=1)
     floored = kl.clamp(min=kl_floor * mean.shape[1]).mean()
     return VAELoss(error_weight * squared_error + floored, squared_error, kl.mean())

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from vmc.models.visions import DEFAULT_VISION, IDENTITY_LOG_VARIANCE
+from vmc.models.visions import CERTAIN_LOG_VARIANCE, DEFAULT_VISION
 from vmc.storage.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ class IdentityVision:
     def __init__(self, weights: Weights) -> None:
         self._centre, self._spread = weights["centre"], weights["spread"]
         self.latent_size = len(self._centre)
-        self._log_variance = np.full(self.latent_size, IDENTITY_LOG_VARIANCE, np.float32)
+        self._log_variance = np.full(self.latent_size, CERTAIN_LOG_VARIANCE, np.float32)
 
     def encode(self, frame: npt.NDArray[np.float32]) -> tuple[Array, Array]:
         """float32 (D,) to the posterior's mean and log-variance, each (D,)."""

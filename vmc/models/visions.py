@@ -9,8 +9,8 @@ from vmc.errors import VmcError
 VISIONS = {"conv": PREPROCESSING, "identity": VECTORS, "dense": VECTORS}
 DEFAULT_VISION = "conv"  # of checkpoints from before there was a choice
 _SEEN = {PREPROCESSING: "pictures", VECTORS: "vectors"}
-# The identity's posterior has a standard deviation of 5e-5: as good as none, and M's draws of z stay as they are.
-IDENTITY_LOG_VARIANCE = -20.0
+# A posterior with a standard deviation of 5e-5: as good as none, and M's draws of z stay as they are.
+CERTAIN_LOG_VARIANCE = -20.0
 
 
 def choose_vision(asked: str | None, env: str, preprocessing: str) -> str:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from vmc.dream.world import DreamSettings, DreamWorld, dream_along
 from vmc.models.checkpoints import dynamics_folder
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.mixture import negative_log_likelihood
+from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import torch_stream
 from vmc.stages.sequences import LatentSequences, SequenceBatch
 from vmc.storage.files import write_json
@@ -36,6 +37,7 @@ def report_dynamics(
         squared error of z over a 50-step dream under the recorded actions, and beside it `copy_error_50`, that of
         predicting that nothing moves, and `spread`, the standard deviation of z, which is the error of an
         average; `dream_reward_correlation_50`, of the dreams' summed rewards with the recorded ones.
+        What is said of z is said of the dimensions that V has not silenced.
         A figure that these episodes cannot give (no termination among them, say) is left out.
     """
     dynamics, _ = load_dynamics(run, load_vae(run)[1])
@@ -43,16 +45,18 @@ def report_dynamics(
     sequences = LatentSequences(latents, sample_latents, device)
     generator = torch_stream(seed, "mdrnn/report", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
-    report = _one_step(dynamics, batches) | _open_loop(dynamics, batches, generator)
+    active = sequences.active
+    report = _one_step(dynamics, batches, active) | _open_loop(dynamics, batches, active, generator)
     write_json(dynamics_folder(run) / "report.json", report)
     return report
 
 
-def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch]) -> dict[str, float]:
+def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor) -> dict[str, float]:
     nll, errors, rewards, predicted, actual = [], [], [], [], []
     for batch in batches:
         prediction, _ = dynamics(batch.latents[:, :-1], batch.actions, dynamics.initial_hidden(1))
-        nll.append(negative_log_likelihood(prediction.mixture, batch.latents[:, 1:]).flatten())
+        mixture = of_dimensions(prediction.mixture, active)
+        nll.append(negative_log_likelihood(mixture, batch.latents[:, 1:, active]).flatten())
         errors.append((prediction.reward - batch.rewards).flatten())
         rewards.append(batch.rewards.flatten())
         predicted.append((prediction.termination_logit > 0).flatten())
@@ -71,14 +75,16 @@ def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch]) -> dict[str, float
     return report
 
 
-def _open_loop(dynamics: MDNRNN, batches: list[SequenceBatch], generator: torch.Generator) -> dict[str, float]:
-    loop = open_loop(dynamics, batches, DREAM_STEPS, generator)
+def _open_loop(
+    dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor, generator: torch.Generator
+) -> dict[str, float]:
+    loop = open_loop(dynamics, batches, active, DREAM_STEPS, generator)
     if loop is None:
         return {}
     report = {
         f"dream_error_{DREAM_STEPS}": float(np.sqrt(loop.dream_errors.mean())),
         f"copy_error_{DREAM_STEPS}": float(np.sqrt(loop.copy_errors.mean())),
-        "spread": spread(batches),
+        "spread": spread(batches, active),
     }
     if np.std(loop.dreamed_rewards) > 0 and np.std(loop.recorded_rewards) > 0:
         correlation = np.corrcoef(loop.dreamed_rewards, loop.recorded_rewards)[0, 1]
@@ -86,9 +92,9 @@ def _open_loop(dynamics: MDNRNN, batches: list[SequenceBatch], generator: torch.
     return report
 
 
-def spread(batches: list[SequenceBatch]) -> float:
+def spread(batches: list[SequenceBatch], active: Tensor) -> float:
     """The standard deviation of z over these episodes: the error of predicting their average."""
-    return torch.cat([batch.latents[0] for batch in batches]).std(dim=0).square().mean().sqrt().item()
+    return torch.cat([batch.latents[0][:, active] for batch in batches]).std(dim=0).square().mean().sqrt().item()
 
 
 class OpenLoop(NamedTuple):
@@ -108,7 +114,7 @@ class OpenLoop(NamedTuple):
 
 @torch.no_grad()
 def open_loop(
-    dynamics: MDNRNN, batches: list[SequenceBatch], steps: int, generator: torch.Generator
+    dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor, steps: int, generator: torch.Generator
 ) -> OpenLoop | None:
     """Dreams beside what was recorded; None where no episode is long enough."""
     moments = [(batch, start) for batch in batches for start in _starts(batch.actions.shape[1], steps)]
@@ -123,8 +129,8 @@ def open_loop(
     world = DreamWorld(dynamics, DreamSettings(temperature=1.0))
     dreamed, rewards = dream_along(world, first, hidden, actions[:, _BURN_IN:], generator)
     found = (
-        (dreamed - recorded).square().mean(dim=-1),
-        (first[:, None] - recorded).square().mean(dim=-1),
+        (dreamed - recorded)[..., active].square().mean(dim=-1),
+        (first[:, None] - recorded)[..., active].square().mean(dim=-1),
         rewards.sum(dim=1),
         recorded_rewards.sum(dim=1),
     )

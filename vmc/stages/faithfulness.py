@@ -63,7 +63,7 @@ def measure_faithfulness(
     generator = torch_stream(settings.seed, "faithfulness", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
     report = {
-        "open_loop": _open_loop_curves(dynamics, batches, generator),
+        "open_loop": _open_loop_curves(dynamics, batches, sequences.active, generator),
         **_calibration(dynamics, batches),
         "gap": _gap(settings, data, run, device_name, num_workers),
         "config": asdict(settings),
@@ -74,16 +74,16 @@ def measure_faithfulness(
 
 
 def _open_loop_curves(
-    dynamics: MDNRNN, batches: list[SequenceBatch], generator: torch.Generator
+    dynamics: MDNRNN, batches: list[SequenceBatch], active: torch.Tensor, generator: torch.Generator
 ) -> dict[str, Any] | None:
     """Root mean squared error of z after each number of steps; None where the episodes are too short."""
-    loop = open_loop(dynamics, batches, _OPEN_LOOP_STEPS, generator)
+    loop = open_loop(dynamics, batches, active, _OPEN_LOOP_STEPS, generator)
     if loop is None:
         return None
     return {
         "dream": np.sqrt(loop.dream_errors.mean(axis=0)).tolist(),
         "copy": np.sqrt(loop.copy_errors.mean(axis=0)).tolist(),
-        "spread": spread(batches),
+        "spread": spread(batches, active),
         "dreamed_rewards": loop.dreamed_rewards.tolist(),
         "recorded_rewards": loop.recorded_rewards.tolist(),
     }

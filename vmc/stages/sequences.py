@@ -37,6 +37,10 @@ class LatentSequences:
 
     Args:
         sample_latents: whether z is drawn from V's posterior in every batch, or is its mean.
+
+    Attributes:
+        active: the numbers of the latent dimensions that hold something, (D,): M is judged by these.
+        silent: those of the others.
     """
 
     def __init__(self, latents: Latents, sample_latents: bool, device: torch.device) -> None:
@@ -44,6 +48,9 @@ class LatentSequences:
         self._frames, self._steps = latents.first_frames(), latents.first_steps()
         self._terminated = latents.terminated
         self._sample = sample_latents
+        self.active, self.silent = (
+            torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (latents.active(), ~latents.active())
+        )
         names = ("means", "log_variances", "actions", "rewards")
         self._means, self._log_variances, self._actions, self._rewards = (
             torch.from_numpy(getattr(latents, name)).to(device) for name in names

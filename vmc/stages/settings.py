@@ -52,6 +52,8 @@ class TrainVAESettings:
         batch_size: frames a step.
         learning_rate: Adam's.
         kl_floor: nats per latent dimension below which KL costs nothing (0.5 in the original).
+        least_nats: latent dimensions that hold less than this about a held-out frame are silenced: z is 0 there,
+            not noise. 0 silences none, as the original.
         memory_gib: frames up to this size are kept in memory; more are streamed through a buffer of this size.
         seed: of the weights, the order and the noise.
     """
@@ -63,6 +65,7 @@ class TrainVAESettings:
     batch_size: int = option(64, least=1)
     learning_rate: float = option(1e-3, above=0)
     kl_floor: float = option(0.5, least=0)
+    least_nats: float = option(0.1, least=0)
     memory_gib: float = option(4.0, above=0)
     seed: int = option(0, least=0)
 

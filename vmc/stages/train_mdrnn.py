@@ -17,7 +17,7 @@ from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
-from vmc.models.mixture import negative_log_likelihood
+from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import seeded_initialisation, stream, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.dreaming import keep_starts, real_action_space
@@ -47,6 +47,7 @@ class DynamicsTraining:
         shape = DynamicsSettings(*widths, backbone=settings.dynamics, mixture=settings.mixture)
         with seeded_initialisation(settings.seed):
             self.module = MDNRNN(shape).to(device)
+        self.module.silence(self._sequences.silent)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
         self._termination_weight = _termination_ratio(latents)
@@ -71,13 +72,20 @@ class DynamicsTraining:
     def begin_phase(self) -> None:
         """Measures rewards in the new data's standard deviation; the head is rescaled, so it predicts what it did.
 
+        V may have silenced other dimensions than before.
+
         Drivers earn other rewards than random policies: in the old units their errors would swamp the mixture's loss.
         """
         ratio = self.module.reward_scale / self._reward_scale
         self.module.reward.weight.mul_(ratio)
         self.module.reward.bias.mul_(ratio)
+        self.module.silence(self._sequences.silent)
         self.module.reward_scale.fill_(self._reward_scale)
         self.module.termination_weight.fill_(self._termination_weight)
+
+    def kept_weights(self) -> dict[str, Tensor]:
+        """M's weights as they are."""
+        return self.module.state_dict()
 
     def validate(self) -> dict[str, float]:
         """Loss and its parts over the held-out episodes, always with the same draws of z."""
@@ -120,7 +128,8 @@ class DynamicsTraining:
         latents = batch.latents[:, first : first + actions.shape[1]]
         targets = batch.latents[:, first + 1 : first + 1 + actions.shape[1]]
         prediction, hidden = self.module(latents, actions, hidden)
-        nll = negative_log_likelihood(prediction.mixture, targets)
+        active = self._sequences.active
+        nll = negative_log_likelihood(of_dimensions(prediction.mixture, active), targets[..., active])
         # Rewards like CarRacing's -100 would own a squared error: beyond ten standard deviations it is linear.
         scaled = (prediction.reward - batch.rewards[:, window]) / self.module.reward_scale
         reward = 2 * F.huber_loss(scaled, torch.zeros_like(scaled), delta=10.0, reduction="none")

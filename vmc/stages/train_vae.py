@@ -14,7 +14,7 @@ from torch import Tensor
 from vmc.envs import PREPROCESSINGS
 from vmc.models.checkpoints import TRAIN_VAE, model_info, vae_folder
 from vmc.models.loading import make_vision
-from vmc.models.vae import VAELoss, VisionModel, vae_loss
+from vmc.models.vae import VAELoss, VisionModel, kl_divergence, silenced, vae_loss
 from vmc.models.visions import choose_vision
 from vmc.seeding import seeded_initialisation, torch_stream
 from vmc.stages.device import choose_device
@@ -83,14 +83,23 @@ class VAETraining:
         """Nothing in V depends on the data but its weights."""
 
     def validate(self) -> dict[str, float]:
-        """Loss at the posterior's mean, over held-out frames."""
+        """Loss at the posterior's mean, over held-out frames; how many latent dimensions hold something."""
         sums = {"loss": 0.0, "reconstruction": 0.0, "kl": 0.0}
+        nats = torch.zeros(self.module.settings.latent_size, device=self._device)
         for first in range(0, len(self._held_out), _VALIDATION_BATCH):
             frames = torch.from_numpy(self._held_out[first : first + _VALIDATION_BATCH]).to(self._device)
-            noise = torch.zeros(len(frames), self.module.settings.latent_size, device=self._device)
-            for name, value in _figures(self._loss(self.module.to_input(frames), noise)).items():
+            inputs, noise = self.module.to_input(frames), torch.zeros(len(frames), len(nats), device=self._device)
+            for name, value in _figures(self._loss(inputs, noise)).items():
                 sums[name] += value * len(frames)
-        return {name: total / len(self._held_out) for name, total in sums.items()}
+            nats += kl_divergence(*self.module.encode(inputs)).sum(dim=0) / len(self._held_out)
+        self._silent = nats < self._settings.least_nats
+        active = float((~self._silent).sum())
+        return {name: total / len(self._held_out) for name, total in sums.items()} | {"active_dimensions": active}
+
+    def kept_weights(self) -> dict[str, Tensor]:
+        """The best V, the dimensions that it makes no use of silenced; an untrained V keeps all."""
+        weights = self.module.state_dict()
+        return weights if self._silent.all() or not self._silent.any() else silenced(weights, self._silent)
 
     def _loss(self, inputs: Tensor, noise: Tensor) -> VAELoss:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):

@@ -65,6 +65,10 @@ class Trainable(Protocol):
         """Figures on the held-out episodes; `loss` decides which weights are the best."""
         ...
 
+    def kept_weights(self) -> dict[str, Tensor]:
+        """What is kept as the best: the module's weights, made ready for those who use it. Called after `validate`."""
+        ...
+
 
 @dataclass
 class Counters:
@@ -227,7 +231,7 @@ def _validate(trainable: Trainable, folder: Path, plan: Plan, counters: Counters
     if not counters.best or figures["loss"] < counters.best["loss"]:
         counters.best, counters.best_epoch = figures, counters.epoch
         info = plan.info | {"epoch": counters.epoch, "metrics": figures}
-        save_checkpoint(folder, "best", info, _arrays(trainable.module.state_dict()))
+        save_checkpoint(folder, "best", info, _arrays(trainable.kept_weights()))
     training = {f"train_{name}": total / trainable.num_units() for name, total in counters.sums.items()}
     counters.sums = {}
     counters.seconds += time.monotonic() - started

@@ -55,6 +55,11 @@ class Latents:
         """Positions of the training episodes."""
         return np.flatnonzero(self.index % 10 != 3)
 
+    def active(self) -> npt.NDArray[np.bool_]:
+        """Which latent dimensions say anything, (Z,): V has silenced the others, or sees a constant there."""
+        varies: npt.NDArray[np.bool_] = np.ptp(self.means, axis=0) > 0
+        return varies
+
     def episode(self, position: int) -> Latents:
         """One episode by itself."""
         frame, step = int(self.first_frames()[position]), int(self.first_steps()[position])
