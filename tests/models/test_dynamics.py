@@ -8,6 +8,7 @@ from vmc.models.backbones import BACKBONES
 from vmc.models.backbones.contract import Hidden
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
+from vmc.models.mixture import MIN_LOG_STD
 
 
 def test_parameter_count_is_the_papers_and_the_documented_extras() -> None:
@@ -37,6 +38,21 @@ def test_the_shared_mixture_has_one_set_of_weights() -> None:
 def _make(backbone: str) -> MDNRNN:
     torch.manual_seed(0)
     return MDNRNN(DynamicsSettings(4, 2, 16, backbone=backbone)).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("mixture", ["per-dimension", "shared"])
+def test_silenced_dimensions_are_predicted_to_be_zero(mixture: str) -> None:
+    torch.manual_seed(0)
+    dynamics = MDNRNN(DynamicsSettings(4, 2, 16, mixture=mixture)).requires_grad_(False)
+    h = torch.randn(7, 16)
+    before = dynamics.heads(h).mixture
+    dynamics.silence(torch.tensor([1, 3]))
+    after = dynamics.heads(h).mixture
+    assert (after.means[:, [1, 3]] == 0).all()
+    assert (after.log_stds[:, [1, 3]] == MIN_LOG_STD).all()
+    assert torch.equal(after.means[:, [0, 2]], before.means[:, [0, 2]])
+    assert torch.equal(after.log_stds[:, [0, 2]], before.log_stds[:, [0, 2]])
+    assert torch.equal(after.log_weights, before.log_weights)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

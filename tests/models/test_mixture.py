@@ -11,6 +11,7 @@ from vmc.models.mixture import (
     Mixture,
     mixture_from_outputs,
     negative_log_likelihood,
+    of_dimensions,
     sample_mixture,
 )
 
@@ -32,6 +33,22 @@ def test_likelihood_is_that_of_torch_distributions() -> None:
     latents = torch.randn(4, 7, 32, generator=torch.Generator().manual_seed(1))
     expected = -_reference(mixture).log_prob(latents).mean(dim=-1)
     torch.testing.assert_close(negative_log_likelihood(mixture, latents), expected)
+
+
+@pytest.mark.parametrize("sets", [1, 6])
+def test_some_dimensions_of_a_mixture_are_its_marginal(sets: int) -> None:
+    mixture = _mixture(3, 6, 5)
+    mixture = mixture._replace(log_weights=mixture.log_weights[:, :sets])
+    latents = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    dimensions = torch.tensor([4, 1])
+    found = negative_log_likelihood(of_dimensions(mixture, dimensions), latents[:, dimensions])
+    if sets == 1:
+        normals = Independent(Normal(mixture.means[:, dimensions].mT, mixture.log_stds[:, dimensions].exp().mT), 1)
+        weights = Categorical(logits=mixture.log_weights[:, 0])
+        expected = -MixtureSameFamily(weights, normals, validate_args=False).log_prob(latents[:, dimensions]) / 2
+    else:
+        expected = -_reference(mixture).log_prob(latents)[:, dimensions].mean(dim=-1)
+    torch.testing.assert_close(found, expected)
 
 
 def _shared(*shape: int, latent_size: int, seed: int = 0) -> tuple[Mixture, MixtureSameFamily]:

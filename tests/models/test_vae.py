@@ -1,8 +1,9 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from vmc.models.vae import ConvVAE, VAESettings, sample_latent, to_frames, to_input, vae_loss
+from vmc.models.vae import ConvVAE, VAESettings, sample_latent, silenced, to_frames, to_input, vae_loss
 from vmc.models.vae import kl_divergence as ours
+from vmc.models.visions import CERTAIN_LOG_VARIANCE
 
 
 def test_parameter_counts_are_the_papers() -> None:
@@ -61,3 +62,20 @@ def test_samples_have_the_posteriors_moments() -> None:
     z = sample_latent(torch.tensor(0.7), torch.tensor(1.5).square().log(), noise)
     assert abs(z.mean() - 0.7) < 0.04
     assert abs(z.std() - 1.5) < 0.04
+
+
+def test_silenced_dimensions_say_zero_for_certain_and_the_others_what_they_said() -> None:
+    torch.manual_seed(3)
+    vae, images = ConvVAE(), torch.rand(4, 3, 64, 64)
+    silent = torch.zeros(32, dtype=torch.bool)
+    silent[[0, 5, 31]] = True
+    mean, log_variance = vae.encode(images)
+    before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+    quiet = ConvVAE()
+    quiet.load_state_dict(silenced(vae.state_dict(), silent))
+    quiet_mean, quiet_log_variance = quiet.encode(images)
+    assert (quiet_mean[:, silent] == 0).all()
+    assert (quiet_log_variance[:, silent] == CERTAIN_LOG_VARIANCE).all()
+    assert torch.equal(quiet_mean[:, ~silent], mean[:, ~silent])
+    assert torch.equal(quiet_log_variance[:, ~silent], log_variance[:, ~silent])
+    assert all(torch.equal(before[name], tensor) for name, tensor in vae.state_dict().items())
