@@ -11,9 +11,12 @@ from conftest import TOY, ToyRun, toy_settings
 import vmc.stages.training
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
+from vmc.models.checkpoints import vae_folder
 from vmc.models.loading import load_dynamics, load_vae
+from vmc.models.visions import CERTAIN_LOG_VARIANCE
 from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
+from vmc.stages.settings import preset_values
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import train_vae
 from vmc.stages.training import WAITING, Clocked
@@ -184,3 +187,26 @@ def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> No
     events = EventAccumulator(str(tmp_path / "vae" / "tensorboard")).Reload()
     values = [event.value for event in events.Scalars("val_loss")]
     assert values == pytest.approx([line["val_loss"] for line in read_metrics(tmp_path / "vae")])
+
+
+def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_session: ToyRun, tmp_path: Path) -> None:
+    """In `best`, which C and M see the world through, not in `latest`, which trains on; M then is judged by the rest."""
+    settings = toy_settings("train-vae", least_nats=1.5)
+    train_vae(settings, toy_session.data, tmp_path, "cpu")
+    best, latest = (load_checkpoint(vae_folder(tmp_path), name, "vmc train-vae") for name in ("best", "latest"))
+    silent = ~best.weights["mean.weight"].any(axis=1)
+    assert 0 < silent.sum() < len(silent)
+    assert best.info["metrics"]["active_dimensions"] == (~silent).sum()
+    assert (best.weights["log_variance.bias"][silent] == CERTAIN_LOG_VARIANCE).all()
+    assert latest.weights["mean.weight"].any(axis=1).all()
+    train_mdrnn(toy_settings("train-mdrnn", epochs=2), toy_session.data, tmp_path, "cpu")
+    latents, _ = ensure_latents(tmp_path, RolloutDataset(toy_session.data), torch.device("cpu"))
+    np.testing.assert_array_equal(latents.active(), ~silent)
+    dynamics, _ = load_dynamics(tmp_path, load_vae(tmp_path)[1])
+    mixture = dynamics.heads(torch.randn(5, dynamics.settings.hidden_size)).mixture
+    assert (mixture.means[:, silent] == 0).all()
+    assert mixture.means[:, ~silent].all()
+
+
+def test_the_papers_preset_silences_nothing() -> None:
+    assert preset_values("paper", "CarRacing-v3", "train-vae")["least_nats"] == 0

@@ -58,24 +58,25 @@ class Task:
 
 # C grows up in the dream, round by round, and gets its licence in reality. What each value is worth: DECISIONS.md.
 _CARRACING_LAPTOP: dict[str, Values] = {
-    "rollouts": {"episodes": 100, "max_steps": 500},
-    "train-vae": {"epochs": 2},
-    "train-mdrnn": {"epochs": 30},
+    "rollouts": {"episodes": 300, "max_steps": 200},
+    "train-vae": {"epochs": 3},
+    "train-mdrnn": {"epochs": 20},
     "train-controller": {
         "dream": True,
-        "generations": 150,
+        "generations": 30,
         "population": 64,
         "rollouts_per_candidate": 16,
         "horizon": 400,
         "step_size": 0.1,
-        "real_every": 50,
-        "evaluate_every": 50,
+        "real_every": 10,
+        "evaluate_every": 10,
     },
-    "rounds": {"default": 8},
+    "rounds": {"default": 12, "vae": 3},
     "later-rounds": {
-        "rollouts": {"episodes": 80},
-        "train-mdrnn": {"epochs": 5},
-        "train-controller": {"generations": 50, "step_size": 0.06},
+        "rollouts": {"episodes": 60, "max_steps": 500},
+        "train-vae": {"epochs": 1},
+        "train-mdrnn": {"epochs": 6},
+        "train-controller": {"step_size": 0.06},
     },
     "last-round": {
         "train-controller": {

@@ -95,7 +95,7 @@ class TrainMDRNNSettings:
     mixture: str = option("per-dimension", choices=[*MIXTURES])
     patience: int = option(10, least=1)
     batch_size: int = option(16, least=1)
-    window: int = option(128, least=1)
+    window: int = option(32, least=1)
     learning_rate: float = option(1e-3, above=0)
     gradient_clip: float = option(1.0, above=0)
     reward_weight: float = option(1.0, least=0)

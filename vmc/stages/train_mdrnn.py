@@ -19,7 +19,7 @@ from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import seeded_initialisation, stream, torch_stream
-from vmc.stages.device import choose_device
+from vmc.stages.device import choose_device, one_thread
 from vmc.stages.dreaming import keep_starts, real_action_space
 from vmc.stages.dynamics_report import report_dynamics
 from vmc.stages.encode import ensure_latents
@@ -179,7 +179,8 @@ def train_mdrnn(
         made_from = {"inputs": inputs, "vae": vae.sha256, "sample_latents": settings.sample_latents}
         info = model_info(trainable.module.settings) | made_from
         plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
-        counters = fit(trainable, folder, plan)
+        with one_thread(device):
+            counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
         keep_starts(run, latents, action_space, settings.seed, device)
     return counters, report
