@@ -25,6 +25,7 @@ from vmc.stages.settings import (
 
 BENCHES = ("environment", "policy", "step", "workers", "collection", "loading", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 _TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
 
 
@@ -257,6 +258,46 @@ def run_chain(
         print_estimate(estimate_run(settings, measure_rates(workers, device)))
     else:
         print_records(run_pipeline(settings))
+
+
+@main.command()
+@shared(data=False, run=False)
+@click.argument("rows", nargs=-1, metavar="[ROW]...")
+@click.option("--from", "source", type=_FOLDER, help="The run whose V and M are used.  [default: results/<env>]")
+@click.option("--to", type=_FOLDER, help="Each row has a run below it.  [default: results/<env>-ablation]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="OPTION=VALUE", help="Override an option of C's search, in all rows."
+)
+def ablate(
+    env: str,
+    preset: str,
+    seed: int,
+    device: str,
+    workers: int,
+    rows: tuple[str, ...],
+    source: Path | None,
+    to: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Fill rows of the paper's table: V only, M untrained, in the dream ... Each resumes where it stopped.
+
+    Without a ROW: all of them.
+    """
+    from vmc.report.curves import plot_searches
+    from vmc.report.tables import print_ablation
+    from vmc.stages.ablation import ROWS, AblationSettings, read_rows, run_row
+
+    for row in rows:
+        if row not in ROWS:
+            raise click.UsageError(f"no row {row!r}. {did_you_mean(row, ROWS)}")
+    values = _overrides(tuple(f"train-controller.{text}" for text in overrides)).get("train-controller", {})
+    source = source or folders(env, preset, None, None)[1]
+    to = to or source.with_name(f"{source.name}-ablation")
+    settings = AblationSettings(env, preset, source, to, seed, device, workers, values)
+    for row in rows or ROWS:
+        run_row(row, settings)
+    print_ablation(read_rows(to))
+    click.echo(f"{plot_searches({name: to / name for name in ROWS}, to / 'searches.png')}")
 
 
 @main.command()

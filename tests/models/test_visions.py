@@ -12,7 +12,7 @@ from vmc.models.dense import DenseVAE, DenseVAESettings
 from vmc.models.loading import make_vision
 from vmc.models.vae import ConvVAE, VisionModel, vae_loss
 from vmc.models.vision import make_encoder
-from vmc.models.visions import IDENTITY_LOG_VARIANCE, VISIONS, choose_vision
+from vmc.models.visions import CERTAIN_LOG_VARIANCE, VISIONS, choose_vision
 from vmc.storage.checkpoint import Checkpoint
 
 VECTOR_DATA = np.random.default_rng(0).normal([5, -1, 0], [2, 0.1, 0], (500, 3)).astype(np.float32)
@@ -50,7 +50,7 @@ def test_the_identity_is_the_standardised_vector() -> None:
     mean, log_variance = vae.encode(inputs)
     np.testing.assert_allclose(mean.mean(dim=0), 0, atol=1e-3)
     np.testing.assert_allclose(mean.std(dim=0), [1, 1, 0], atol=1e-2)  # what never moves stays in its own units
-    assert torch.equal(log_variance, torch.full_like(mean, IDENTITY_LOG_VARIANCE))
+    assert torch.equal(log_variance, torch.full_like(mean, CERTAIN_LOG_VARIANCE))
     assert torch.equal(vae.decode(mean), inputs)
 
 

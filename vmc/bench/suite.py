@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +23,7 @@ from vmc.bench.driving import (
 from vmc.bench.floors import copy_rate, gemm_rate
 from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.envs import CARRACING, check_env
-from vmc.executors import available_cores
+from vmc.executors import available_cores, processor
 from vmc.stages.device import choose_device
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import write_json
@@ -63,7 +62,7 @@ def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str,
             results += _LEARNING[name](rounds, device)
     if path is not None:
         machine = {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": available_cores(),
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "threads": threads,
@@ -74,12 +73,3 @@ def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str,
         rows = [asdict(result) for result in results]
         write_json(path, {"machine": machine, "versions": versions(), "rounds": rounds, "results": rows})
     return results
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()

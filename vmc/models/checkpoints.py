@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vmc.errors import VmcError
 from vmc.models.controller import ControllerSettings
-from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, read_sidecar
+from vmc.storage.checkpoint import Checkpoint, check_shapes, has_checkpoint, load_checkpoint, read_sidecar
 
 Settings = TypeVar("Settings")
 TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
@@ -86,6 +86,8 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
 
 def require_finished(folder: Path, command: str) -> None:
     """Raises a `VmcError` when a stage that others build on was not run, or was interrupted."""
+    if not has_checkpoint(folder, "latest") and has_checkpoint(folder, "best"):
+        return  # an exported model, or one that was kept without training
     if not read_sidecar(folder, "latest", command)["info"]["finished"]:
         raise VmcError(
             f"The training in {folder} is not finished.",

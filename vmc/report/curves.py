@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,33 @@ def _plot_fitness(plt: Any, lines: list[dict[str, Any]], path: Path) -> Path:
         axis.plot(*zip(*held_out, strict=True), "o-", label="distribution's mean, held-out episodes")
     axis.set(xlabel="generation", ylabel="episode return", title="C: fitness")
     axis.legend()
+    return save_figure(plt, figure, path)
+
+
+def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
+    """Plots the return of each search's mean on held-out episodes against real frames and against hours.
+
+    Args:
+        runs: by their labels; those that have no such evaluations are left out.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+    for label, run in runs.items():
+        lines = [line for line in read_metrics(run / "controller") if "held_out" in line or "real" in line]
+        # A search in the dream is judged where it looked at reality.
+        points = [
+            (line["real_steps"] / 1e6, line["seconds"] / 3600, line["real"] if line["dream"] else line["held_out"])
+            for line in lines
+            if "real" in line or not line["dream"]
+        ]
+        if points:
+            frames, hours, returns = zip(*points, strict=True)
+            axes[0].plot(frames, returns, "o-", markersize=3, label=label)
+            axes[1].plot(hours, returns, "o-", markersize=3, label=label)
+    axes[0].set(xlabel="million real frames of the search", ylabel="return in reality, held-out tracks")
+    axes[1].set(xlabel="hours of the search")
+    if axes[0].lines:
+        axes[0].legend()
     return save_figure(plt, figure, path)
 
 

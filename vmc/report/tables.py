@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -49,6 +49,17 @@ def print_bench(results: Sequence[Any]) -> None:
             "" if result.floor_share is None else f"{100 * result.floor_share:.2g}% {result.floor}",
         )
         group = result.group
+    _wide_console().print(table)
+
+
+def print_ablation(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the rows of the paper's table, as `ablation.json` has them."""
+    table = Table("row", "what", "mean ± std", "95% of the mean", "paper", "real frames", "time")
+    for row in rows:
+        low, high = row["ci95"]
+        score, interval = f"{row['mean']:.0f} ± {row['std']:.0f}", f"{low:.0f} to {high:.0f}"
+        cost = f"{row['real_frames']:,}", duration(3600 * row["hours"])
+        table.add_row(row["row"], row["title"], score, interval, row["paper"], *cost)
     _wide_console().print(table)
 
 

@@ -17,6 +17,7 @@ from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, model_info, require_finished, vae_folder
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
+from vmc.models.loading import load_vae
 from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import seeded_initialisation, stream, torch_stream
 from vmc.stages.device import choose_device, one_thread
@@ -26,6 +27,7 @@ from vmc.stages.encode import ensure_latents
 from vmc.stages.sequences import LatentSequences, SequenceBatch
 from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.training import Counters, Plan, fit
+from vmc.storage.checkpoint import save_checkpoint
 from vmc.storage.files import locked
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
@@ -43,10 +45,7 @@ class DynamicsTraining:
         self._device = device
         self._training, self._held_out = latents.training(), latents.held_out()
         self._sequences = LatentSequences(latents, settings.sample_latents, device)
-        widths = (latents.means.shape[1], latents.actions.shape[1], get_task(settings.env).hidden_size)
-        shape = DynamicsSettings(*widths, backbone=settings.dynamics, mixture=settings.mixture)
-        with seeded_initialisation(settings.seed):
-            self.module = MDNRNN(shape).to(device)
+        self.module = _new_module(settings, latents.means.shape[1], latents.actions.shape[1]).to(device)
         self.module.silence(self._sequences.silent)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
@@ -184,6 +183,30 @@ def train_mdrnn(
         report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
         keep_starts(run, latents, action_space, settings.seed, device)
     return counters, report
+
+
+def keep_untrained(settings: TrainMDRNNSettings, run: Path) -> None:
+    """Keeps an M for the run's V as it is before any training, without data: it can drive C, but not dream.
+
+    Raises:
+        VmcError: V missing or corrupt, no such environment, a folder that cannot be written.
+    """
+    vae, checkpoint = load_vae(run)
+    action_size = real_action_space(settings.env).shape[0]
+    module = _new_module(settings, vae.settings.latent_size, action_size)
+    info = model_info(module.settings) | {"vae": checkpoint.sha256, "sample_latents": settings.sample_latents}
+    weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    save_checkpoint(dynamics_folder(run), "best", info, weights)
+
+
+def _new_module(settings: TrainMDRNNSettings, latent_size: int, action_size: int) -> MDNRNN:
+    hidden_size = get_task(settings.env).hidden_size
+    with seeded_initialisation(settings.seed):
+        return MDNRNN(
+            DynamicsSettings(
+                latent_size, action_size, hidden_size, backbone=settings.dynamics, mixture=settings.mixture
+            )
+        )
 
 
 def _reward_scale(latents: Latents) -> float:
