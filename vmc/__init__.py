@@ -1,6 +1,60 @@
-"""vmc: Ha & Schmidhuber's World Models (2018), from rollouts to a score."""
+"""vmc: Ha & Schmidhuber's World Models (2018), from rollouts to a score.
+
+The names below are the library; each is imported when it is first used, so that `import vmc` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
+
+if TYPE_CHECKING:
+    from vmc.dream.world import DreamSettings, DreamWorld, Noise
+    from vmc.envs import Task, add_task, make_env
+    from vmc.episode import Recording, run_episode
+    from vmc.errors import VmcError
+    from vmc.evolution.search import Search, SearchSettings
+    from vmc.library import Run, load_run
+    from vmc.stages.pipeline import PipelineSettings, run_pipeline
+    from vmc.storage.rollouts import RolloutDataset
+
+_HOMES = {
+    "vmc.dream.world": ("DreamSettings", "DreamWorld", "Noise"),
+    "vmc.envs": ("Task", "add_task", "make_env"),
+    "vmc.episode": ("Recording", "run_episode"),
+    "vmc.errors": ("VmcError",),
+    "vmc.evolution.search": ("Search", "SearchSettings"),
+    "vmc.library": ("Run", "load_run"),
+    "vmc.stages.pipeline": ("PipelineSettings", "run_pipeline"),
+    "vmc.storage.rollouts": ("RolloutDataset",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DreamSettings",
+    "DreamWorld",
+    "Noise",
+    "PipelineSettings",
+    "Recording",
+    "RolloutDataset",
+    "Run",
+    "Search",
+    "SearchSettings",
+    "Task",
+    "VmcError",
+    "add_task",
+    "load_run",
+    "make_env",
+    "run_episode",
+    "run_pipeline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
 
 # By name, so that nothing of the dream is imported before one is made.
 gymnasium.register(

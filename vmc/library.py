@@ -1,0 +1,103 @@
+"""A trained run as one object: what a notebook begins with.
+
+Example:
+    >>> from vmc import load_run
+    >>> run = load_run("results/carracing")  # doctest: +SKIP
+    >>> outcome = run.drive(seed=1)  # doctest: +SKIP
+    >>> frames = run.decode(run.starts.means[:8])  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vmc.dream.observations import decoded
+from vmc.dream.starts import DreamStarts
+from vmc.dream.trained import load_dream
+from vmc.dream.world import DreamSettings, DreamWorld
+from vmc.envs import make_env
+from vmc.episode import Limits, Outcome, Recording, run_episode
+from vmc.errors import VmcError
+from vmc.models.agent import Agent, load_agent
+from vmc.models.checkpoints import controller_folder, vae_checkpoint
+from vmc.models.dynamics import MDNRNN
+from vmc.models.vae import ConvVAE, VisionModel
+from vmc.seeding import stream
+from vmc.storage.checkpoint import has_checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's V, M and C.
+
+    Attributes:
+        path: its folder.
+        env: the environment that it was trained on.
+        vae, dynamics: V and M, in evaluation mode, on the CPU.
+        starts: recorded moments, with M's state at each, that dreams can begin at.
+    """
+
+    path: Path
+    env: str
+    vae: VisionModel
+    dynamics: MDNRNN
+    starts: DreamStarts
+
+    def agent(self) -> Agent:
+        """V, M and C as a policy for the real environment: `reset(rng)`, then `act(frame)` on (64, 64, 3) frames.
+
+        Raises:
+            VmcError: the run has no C.
+        """
+        if not has_checkpoint(controller_folder(self.path), "best"):
+            raise VmcError(f"{self.path} has no C.", "Run `vmc train-controller` first.")
+        return load_agent(self.path, self.env)
+
+    def drive(self, seed: int, max_steps: int | None = None, recording: Recording | None = None) -> Outcome:
+        """One episode of the real environment under the run's C.
+
+        Args:
+            seed: of the environment and of the draws of z.
+            recording: filled with every frame, action and reward, when given.
+        """
+        env = make_env(self.env)
+        try:
+            return run_episode(env, self.agent(), seed, stream(seed, "agent"), Limits(max_steps), recording)
+        finally:
+            env.close()
+
+    def dream(self, temperature: float = 1.0) -> DreamWorld:
+        """M as an environment: `step(latents, hidden, actions, noise)` on batches of any size."""
+        return DreamWorld(self.dynamics, DreamSettings(temperature))
+
+    @torch.no_grad()
+    def encode(self, frames: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Frames (B, 64, 64, 3), or vectors (B, D), to V's posterior: mean and log-variance, each (B, Z)."""
+        return self.vae.encode(self.vae.to_input(torch.from_numpy(frames)))
+
+    def decode(self, latents: Tensor) -> npt.NDArray[np.uint8]:
+        """Latents (B, Z) to V's pictures of them, (B, 64, 64, 3).
+
+        Raises:
+            VmcError: V sees vectors, which are no pictures.
+        """
+        if not isinstance(self.vae, ConvVAE):
+            raise VmcError(f"V of {self.path} sees vectors: there are no pictures to decode.", "Use `run.vae.decode`.")
+        return decoded(self.vae, latents)
+
+
+def load_run(path: str | Path) -> Run:
+    """A run's models from its folder, a full one or an exported one.
+
+    Raises:
+        VmcError: V, M or the moments beside it are missing, corrupt, or do not belong together.
+    """
+    folder = Path(path)
+    dream = load_dream(folder)
+    return Run(folder, vae_checkpoint(folder).info["env"], dream.vae, dream.dynamics, dream.starts)
