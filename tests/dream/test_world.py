@@ -9,7 +9,7 @@ from vmc.models.backbones import BACKBONES
 from vmc.models.backbones.contract import Hidden
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import MIXTURES, DynamicsSettings
-from vmc.models.mixture import MIN_LOG_STD, sample_mixture
+from vmc.models.mixture import MIN_LOG_STD, of_dimensions, sample_mixture
 
 
 def _dynamics(backbone: str = "lstm", mixture: str = "per-dimension") -> MDNRNN:
@@ -34,6 +34,24 @@ def test_a_step_is_ms_prediction_sampled(backbone: str, mixture: str) -> None:
         prediction, hidden = dynamics(latents[:, None], actions[:, None], before)
         expected = sample_mixture(prediction.mixture, noise.uniform[:, None], noise.normal[:, None], 0.7)
     torch.testing.assert_close(step.latents, expected[:, 0])
+    torch.testing.assert_close(step.hidden, hidden)
+    torch.testing.assert_close(step.rewards, prediction.reward[:, 0])
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_silenced_dimensions_are_not_dreamed(mixture: str) -> None:
+    """They cost nothing and stay 0; the others are dreamed as the whole mixture says."""
+    dynamics = _dynamics(mixture=mixture)
+    dynamics.silence(torch.tensor([0, 2]))
+    active = torch.tensor([1, 3])
+    latents, actions, noise = torch.randn(5, 4), torch.randn(5, 2), _noise(5)
+    step = DreamWorld(dynamics).step(latents, dynamics.initial_hidden(5), actions, noise)
+    assert (step.latents[:, [0, 2]] == 0).all()
+    with torch.no_grad():
+        prediction, hidden = dynamics(latents[:, None], actions[:, None], dynamics.initial_hidden(5))
+        chosen = of_dimensions(prediction.mixture, active)
+        uniform, normal = (numbers[:, None, active] for numbers in noise[:2])
+        torch.testing.assert_close(step.latents[:, active], sample_mixture(chosen, uniform, normal, 1.0)[:, 0])
     torch.testing.assert_close(step.hidden, hidden)
     torch.testing.assert_close(step.rewards, prediction.reward[:, 0])
 

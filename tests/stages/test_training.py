@@ -190,7 +190,7 @@ def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> No
 
 
 def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_session: ToyRun, tmp_path: Path) -> None:
-    """In `best`, which C and M see the world through, not in `latest`, which trains on; M then is judged by the rest."""
+    """In `best`, which C and M see the world through, not in `latest`, which trains on. M is judged by the rest."""
     settings = toy_settings("train-vae", least_nats=1.5)
     train_vae(settings, toy_session.data, tmp_path, "cpu")
     best, latest = (load_checkpoint(vae_folder(tmp_path), name, "vmc train-vae") for name in ("best", "latest"))

@@ -81,9 +81,10 @@ class DreamWorld:
         self.settings = settings
         self.latent_size = dynamics.settings.latent_size
         self._num_mixtures = dynamics.settings.num_mixtures
-        self._num_weight_sets = dynamics.settings.num_weight_sets
+        self._active = dynamics.active_dimensions()
+        self._num_weight_sets = min(dynamics.settings.num_weight_sets, len(self._active))
         self._next_hidden = _fast_step(dynamics) if dynamics.reward_scale.device.type == "cpu" else dynamics.step
-        self._heads = PackedLinear(*_stacked_heads(dynamics))
+        self._heads = PackedLinear(*_stacked_heads(dynamics, self._active))
         # M was trained as if terminations were more frequent than they are.
         self._log_termination_weight = dynamics.termination_weight.log().item()
 
@@ -107,16 +108,25 @@ class DreamWorld:
         return DreamStep(self._sample(outputs, noise), hidden, rewards, terminated)
 
     def _sample(self, outputs: Tensor, noise: Noise) -> Tensor:
-        temperature, z, k = self.settings.temperature, self.latent_size, self._num_mixtures
+        """The next latents, (B, Z): drawn in the active dimensions, 0 in those that V has silenced."""
+        if len(self._active) == self.latent_size:
+            return self._sample_active(outputs, noise.uniform, noise.normal)
+        latents = outputs.new_zeros(len(outputs), self.latent_size)
+        latents[:, self._active] = self._sample_active(
+            outputs, noise.uniform[:, self._active], noise.normal[:, self._active]
+        )
+        return latents
+
+    def _sample_active(self, outputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
+        temperature, k, size = self.settings.temperature, self._num_mixtures, len(self._active)
         if outputs.device.type == "cpu":
-            latents = torch.empty(len(outputs), z)
-            uniform, normal = noise.uniform.numpy(), noise.normal.numpy()
-            bounds = (MIN_LOG_STD, MAX_LOG_STD)
-            kernels.sample(outputs.numpy(), k, uniform, normal, temperature, bounds, latents.numpy())
+            latents, bounds = torch.empty(len(outputs), size), (MIN_LOG_STD, MAX_LOG_STD)
+            arguments = outputs.numpy(), k, uniform.numpy(), normal.numpy(), temperature, bounds
+            kernels.sample(*arguments, latents.numpy())
             return latents
-        parts = outputs[:, :-2].split([k * self._num_weight_sets, k * z, k * z], dim=1)
+        parts = outputs[:, :-2].split([k * self._num_weight_sets, k * size, k * size], dim=1)
         mixture = mixture_from_parts(*(part.unflatten(1, (k, -1)).transpose(1, 2) for part in parts))
-        return sample_mixture(mixture, noise.uniform, noise.normal, temperature)
+        return sample_mixture(mixture, uniform, normal, temperature)
 
 
 def _fast_step(dynamics: MDNRNN) -> Callable[[Tensor, Tensor, Hidden], Hidden]:
@@ -131,15 +141,17 @@ def _fast_step(dynamics: MDNRNN) -> Callable[[Tensor, Tensor, Hidden], Hidden]:
     return next_hidden
 
 
-def _stacked_heads(dynamics: MDNRNN) -> tuple[Tensor, Tensor]:
-    """M's heads as one layer: the mixture with its components before its dimensions, the reward, the termination."""
+def _stacked_heads(dynamics: MDNRNN, active: Tensor) -> tuple[Tensor, Tensor]:
+    """M's heads as one layer: the mixture with its components before its active dimensions, reward, termination."""
     settings, scale = dynamics.settings, dynamics.reward_scale
     z, k = settings.latent_size, settings.num_mixtures
     mixture, reward, termination = dynamics.mixture, dynamics.reward, dynamics.termination
     columns = []
     for part in ("weight", "bias"):
         fields = getattr(mixture, part).split([settings.num_weight_sets * k, z * k, z * k])
-        rows = [field.unflatten(0, (-1, k)).transpose(0, 1).flatten(0, 1) for field in fields]
+        sets = [field.unflatten(0, (-1, k)) for field in fields]  # the weights may be one set for all dimensions
+        chosen = [each[active] if len(each) == z else each for each in sets]
+        rows = [each.transpose(0, 1).flatten(0, 1) for each in chosen]
         columns.append(torch.cat([*rows, getattr(reward, part) * scale, getattr(termination, part)]))
     return columns[0], columns[1]
 

@@ -66,6 +66,15 @@ class MDNRNN(nn.Module):
             self.mixture.weight[first + rows] = 0.0
             self.mixture.bias[first + rows] = value
 
+    def active_dimensions(self) -> Tensor:
+        """The numbers of the latent dimensions that are not silenced, (D,); all of them where all are."""
+        z, k = self.settings.latent_size, self.settings.num_mixtures
+        weights, biases = (part[-2 * z * k :].unflatten(0, (2, z, k)) for part in self.mixture.parameters())
+        fixed = (biases[0] == 0).all(dim=1) & (biases[1] == MIN_LOG_STD).all(dim=1)
+        active = weights.flatten(2).any(dim=2).any(dim=0) | ~fixed
+        found: Tensor = (active if active.any() else ~active).nonzero()[:, 0]
+        return found
+
     def initial_hidden(self, batch_size: int) -> Hidden:
         """The state before the first step of an episode: zeros."""
         widths = (self.settings.hidden_size, self.settings.cell_size)

@@ -168,7 +168,14 @@ class _Evolution:
     def _finished(self) -> bool:
         counters, target = self._counters, self._settings.target_return
         reached = target is not None and counters.best_return is not None and counters.best_return >= target
-        return reached or counters.generation - counters.phase_start >= self._settings.generations
+        ended = counters.generation - counters.phase_start >= self._settings.generations
+        return reached or ended or self._exploits_the_dream()
+
+    def _exploits_the_dream(self) -> bool:
+        settings, counters = self._settings, self._counters
+        if self._fitness.real is None or not settings.real_every or not settings.real_patience:
+            return False
+        return counters.generation - counters.best_generation >= settings.real_every * settings.real_patience
 
     def _generation(self, on_episodes: Callable[[int], None]) -> dict[str, float]:
         """One generation and its checkpoint; a kill before that loses nothing but this generation's work."""
