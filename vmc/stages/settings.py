@@ -124,8 +124,8 @@ class TrainControllerSettings:
         temperature, horizon: of the dream.
         real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
             which alone then decide which C is the best; None never looks at reality.
-        real_patience: with `real_every`: stop after so many looks at reality in a row that found none better: the search
-            has begun to exploit the dream. None goes on to the last generation.
+        anew: when V, M or the place of the fitness have changed, search from nothing again, not from the best C so far,
+            which stays the best until it is beaten.
         seed: of the candidates and of the episodes.
     """
 
@@ -145,7 +145,7 @@ class TrainControllerSettings:
     temperature: float = option(1.0, above=0)
     horizon: int = option(300, least=1)
     real_every: int | None = option(None, least=1)
-    real_patience: int | None = option(None, least=1)
+    anew: bool = False
     seed: int = option(0, least=0)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from vmc.dream.world import DreamSettings
 from vmc.envs import get_task
 from vmc.episode import Limits
-from vmc.evolution.fitness import Fitness, Scores
+from vmc.evolution.fitness import Array, Fitness, Scores
 from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.evolution.search import Search, SearchSettings
 from vmc.executors import make_executor
@@ -150,7 +150,9 @@ class _Evolution:
     def run(self) -> SearchCounters:
         counters = self._counters
         if counters.best_return is None:
-            self._evaluate_mean(counters.generation, 0)
+            # A later phase looks at the best C of the one before, which is kept already.
+            first = _best_parameters(self._folder) if counters.phase else self._search.mean
+            self._evaluate(first, counters.generation, 0)
             self._save()
         settings = self._settings
         per_generation = settings.population * settings.rollouts_per_candidate
@@ -168,14 +170,7 @@ class _Evolution:
     def _finished(self) -> bool:
         counters, target = self._counters, self._settings.target_return
         reached = target is not None and counters.best_return is not None and counters.best_return >= target
-        ended = counters.generation - counters.phase_start >= self._settings.generations
-        return reached or ended or self._exploits_the_dream()
-
-    def _exploits_the_dream(self) -> bool:
-        settings, counters = self._settings, self._counters
-        if self._fitness.real is None or not settings.real_every or not settings.real_patience:
-            return False
-        return counters.generation - counters.best_generation >= settings.real_every * settings.real_patience
+        return reached or counters.generation - counters.phase_start >= self._settings.generations
 
     def _generation(self, on_episodes: Callable[[int], None]) -> dict[str, float]:
         """One generation and its checkpoint; a kill before that loses nothing but this generation's work."""
@@ -192,7 +187,7 @@ class _Evolution:
         counters.generation = number
         self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
-        evaluated = self._evaluate_mean(number, number - counters.phase_start)
+        evaluated = self._evaluate(self._search.mean, number, number - counters.phase_start)
         counters.seconds += time.monotonic() - started
         self._log.append(
             number,
@@ -210,8 +205,8 @@ class _Evolution:
         held_out = {} if counters.best_return is None else {"held_out": counters.best_return}
         return {"generation": number, "best": figures["best"], "mean": figures["mean"], **held_out}
 
-    def _evaluate_mean(self, generation: int, since: int) -> dict[str, float]:
-        """Scores the distribution's mean where that is due, and keeps it if it is the best.
+    def _evaluate(self, mean: Array, generation: int, since: int) -> dict[str, float]:
+        """Scores a mean of the distribution where that is due, and keeps it if it is the best.
 
         Args:
             since: generations of this phase.
@@ -221,31 +216,30 @@ class _Evolution:
         ended = since == settings.generations
         figures = {}
         if since % settings.evaluate_every == 0 or ended:
-            figures["held_out"] = self._score_mean(fitness.held_out, place)
+            figures["held_out"] = self._score(mean, fitness.held_out, place)
         if fitness.real is not None and settings.real_every and (since % settings.real_every == 0 or ended):
-            figures["real"] = self._score_mean(fitness.real, "real")
-        # A later phase begins from the best, which is kept already; what ended with this generation is another mean.
+            figures["real"] = self._score(mean, fitness.real, "real")
+        # What ended with the generation that a later phase begins after is another mean.
         if figures and (since or not self._counters.phase):
-            weights = {"parameters": self._search.mean}
-            save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info(), weights)
+            save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info(), {"parameters": mean})
         judged = figures.get("real" if fitness.real is not None else "held_out")
         if judged is not None:
-            self._keep_best(generation, judged)
+            self._keep_best(mean, generation, judged)
         return figures
 
-    def _score_mean(self, fitness: Fitness, place: str) -> float:
+    def _score(self, mean: Array, fitness: Fitness, place: str) -> float:
         settings = self._settings
         seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)]
-        scores = fitness.evaluate(self._search.mean[None], seeds)
+        scores = fitness.evaluate(mean[None], seeds)
         self._count_steps(scores, place)
         return float(scores.returns.mean())
 
-    def _keep_best(self, generation: int, held_out: float) -> None:
+    def _keep_best(self, mean: Array, generation: int, held_out: float) -> None:
         counters = self._counters
         if counters.best_return is None or held_out > counters.best_return:
             counters.best_return, counters.best_generation = held_out, generation
             info = {"generation": generation, "held_out_return": held_out}
-            save_checkpoint(self._folder, "best", self._info() | info, {"parameters": self._search.mean})
+            save_checkpoint(self._folder, "best", self._info() | info, {"parameters": mean})
 
     def _count_steps(self, scores: Scores, place: str) -> None:
         self._counters.steps[place] += int(scores.lengths.sum())
@@ -276,7 +270,7 @@ def _resume(
     counters = SearchCounters(**checkpoint.info["counters"])
     if counters.inputs != inputs:  # another search, which may have other settings
         counters = _new_phase(counters, inputs)
-        mean = _best_parameters(folder)
+        mean = None if settings.anew else _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
     check_config(checkpoint, settings, TRAIN_CONTROLLER, _EXTENT)
     search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
