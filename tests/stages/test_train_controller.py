@@ -152,6 +152,29 @@ def test_from_the_dream_to_reality_is_a_new_phase_from_the_best(toy: ToyRun) -> 
     assert counters.steps["real"] > 0
 
 
+def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
+    toy: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _without_controller(toy)
+    _train(toy, run, dream=True, generations=2)
+    best = load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    scored: list[Any] = []
+    evaluate_real = stage.RealFitness.evaluate
+
+    def spy(self: Any, candidates: Any, *rest: Any) -> Any:
+        scored.append(candidates)
+        return evaluate_real(self, candidates, *rest)
+
+    monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
+    counters = _train(toy, run, anew=True, generations=1, step_size=1e-9)
+    held_out, candidates = scored[0], scored[1]
+    np.testing.assert_array_equal(held_out, best[None])  # the one to beat, under the new circumstances
+    assert np.abs(candidates).max() < 1e-6
+    kept = load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    assert np.array_equal(kept, best) == (counters.best_generation == 2)
+    assert (counters.phase, counters.generation) == (1, 3)
+
+
 def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     """The sign of the fitness: a search that minimised the return would end below where it began.
 
