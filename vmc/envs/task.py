@@ -56,14 +56,16 @@ class Task:
     laptop: Mapping[str, Values] = field(default_factory=dict)
 
 
-# C grows up in the dream, round by round, and gets its licence in reality. What each value is worth: DECISIONS.md.
+# C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
+# worth: DECISIONS.md.
 _CARRACING_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 300, "max_steps": 200},
     "train-vae": {"epochs": 3},
     "train-mdrnn": {"epochs": 20},
     "train-controller": {
         "dream": True,
-        "generations": 30,
+        "anew": True,
+        "generations": 20,
         "population": 64,
         "rollouts_per_candidate": 16,
         "horizon": 400,
@@ -71,19 +73,20 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "real_every": 10,
         "evaluate_every": 10,
     },
-    "rounds": {"default": 12, "vae": 3},
+    "rounds": {"default": 11, "vae": 3},
     "later-rounds": {
         "rollouts": {"episodes": 60, "max_steps": 500},
         "train-vae": {"epochs": 1},
-        "train-mdrnn": {"epochs": 6},
-        "train-controller": {"step_size": 0.06},
+        "train-mdrnn": {"epochs": 5},
     },
     "last-round": {
         "train-controller": {
             "dream": False,
+            "anew": False,
             "generations": 40,
             "rollouts_per_candidate": 2,
             "stall_steps": 100,
+            "step_size": 0.04,
             "evaluate_every": 5,
         },
     },
