@@ -11,6 +11,7 @@ import click
 
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
+from vmc.executors import available_cores
 from vmc.options import comma_floats, folders, settings_options, shared
 from vmc.stages.settings import (
     STAGES,
@@ -213,12 +214,19 @@ def faithfulness(
 @main.command()
 @click.option("--run", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The run.")
 @click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write to.")
-def export(run: Path, to: Path) -> None:
-    """Write a run's best V, M and C at half the width, to give away."""
-    from vmc.stages.export import export_run
+@click.option("--episodes", type=click.IntRange(2), default=100, show_default=True, help="The copy is tested on these.")
+@click.option("--workers", type=click.IntRange(0), default=available_cores, help="Worker processes.")
+def export(run: Path, to: Path, episodes: int, workers: int) -> None:
+    """Write a run's best V, M and C at half the width, to give away; test the copy, and write its model card."""
+    from vmc.models.checkpoints import vae_checkpoint
+    from vmc.stages.evaluate import test_controller
+    from vmc.stages.export import describe_copy, export_run
 
     size = export_run(run, to)
-    click.echo(f"{to}: {size / 1e6:.1f} MB. Score the copy with `vmc test --run {to}`.")
+    settings = make_settings(TestSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
+    score = test_controller(settings, to, to, "cpu", workers)
+    describe_copy(run, to, score)
+    click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} +- {score['std']:.1f} over {episodes} episodes.")
 
 
 @main.command("run")

@@ -3,13 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import ToyRun, toy_settings
 
+from vmc.cli import main
 from vmc.dream.trained import load_dream
 from vmc.errors import VmcError
-from vmc.models.checkpoints import vae_checkpoint
+from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.stages.evaluate import test_controller
 from vmc.stages.export import export_run
+from vmc.storage.checkpoint import Checkpoint
 
 
 def test_the_copy_drives_dreams_and_is_half_as_wide(toy: ToyRun, tmp_path: Path) -> None:
@@ -42,3 +45,27 @@ def test_the_copy_holds_nothing_of_the_optimisers(toy: ToyRun, tmp_path: Path) -
 def test_onto_itself_is_refused(toy: ToyRun) -> None:
     with pytest.raises(VmcError, match="is the run itself"):
         export_run(toy.run, toy.run / ".." / toy.run.name)
+
+
+def test_the_card_tells_the_copys_score_and_how_it_was_made(toy: ToyRun, tmp_path: Path) -> None:
+    records = [
+        {"round": 0, "stage": "rollouts", "settings": {"seed": 7}, "seconds": 75.0, "figures": {"episodes": 14}},
+        {"round": 1, "stage": "test", "settings": {"seed": 7}, "seconds": 5.0, "figures": {"mean": 12.5}},
+    ]
+    (toy.run / "run.json").write_text(json.dumps(records))
+    arguments = ["export", "--run", str(toy.run), "--to", str(tmp_path / "gift"), "--episodes", "3", "--workers", "0"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    score = json.loads((tmp_path / "gift" / "test.json").read_text())
+    card = (tmp_path / "gift" / "README.md").read_text()
+    assert f"**{score['mean']:.0f} ± {score['std']:.0f}** over 3 episodes" in card
+    assert score["controller"] == load_controller(tmp_path / "gift", *_models(tmp_path / "gift")).sha256
+    assert "`vmc run --env vmc/Toy-v0 --seed 7 --rounds 2`, 1 min 20 s:" in card
+    assert "| 1 | rollouts | 1 min 15 s | episodes 14 |" in card
+    controller = load_controller(tmp_path / "gift", *_models(tmp_path / "gift")).settings
+    assert f"{controller.num_parameters} parameters" in card
+
+
+def _models(run: Path) -> tuple[Checkpoint, Checkpoint]:
+    vae = vae_checkpoint(run)
+    return vae, dynamics_checkpoint(run, vae)

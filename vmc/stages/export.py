@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,9 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
-from vmc.storage.checkpoint import Arrays, load_checkpoint, save_checkpoint
+from vmc.models.visions import DEFAULT_VISION
+from vmc.report.card import write_card
+from vmc.storage.checkpoint import Arrays, Checkpoint, load_checkpoint, save_checkpoint
 
 # M's states are half of what is left of the ten megabytes; a dream needs a few places to begin, not all.
 _MOST_STARTS = 128
@@ -54,6 +59,31 @@ def export_run(run: Path, to: Path) -> int:
     info = controller.info | {"vae": vae_hash, "dynamics": dynamics_hash}
     save_checkpoint(controller_folder(to), "best", info, _halved(controller.weights))
     return sum(path.stat().st_size for path in to.glob("*/*.safetensors"))
+
+
+def describe_copy(run: Path, copy: Path, test: dict[str, Any]) -> Path:
+    """Writes the copy's model card, `README.md`: what it is, its score, and how `run` came about."""
+    vae = vae_checkpoint(copy)
+    dynamics = dynamics_checkpoint(copy, vae)
+    controller = load_controller(copy, vae, dynamics)
+    models = [
+        f"V: {vae.info.get('vision', DEFAULT_VISION)}, {_shape(vae.info['model'])}, {_parameters(vae)} parameters",
+        f"M: {_shape(dynamics.info['model'])}, {_parameters(dynamics)} parameters",
+        f"C: {_shape(asdict(controller.settings))}, {controller.settings.num_parameters} parameters",
+    ]
+    record = run / "run.json"
+    records = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
+    path = copy / "README.md"
+    write_card(path, copy.name, test, models, records)
+    return path
+
+
+def _shape(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+
+
+def _parameters(checkpoint: Checkpoint) -> str:
+    return f"{sum(array.size for array in checkpoint.weights.values()):,}"
 
 
 def _halved(arrays: Arrays) -> dict[str, npt.NDArray[np.float16]]:
