@@ -1,0 +1,103 @@
+"""Fills the README's tables from the JSON files in `results/`; a test checks that they agree.
+
+python benchmarks/readme_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+
+# Runs with a score over 100 unseen tracks, best first.
+_SCORED = {
+    "carracing": "published agent: dream rounds, then a short search in reality",
+    "dream": "its C before that: evolved in the dream alone",
+    "carracing-first": "the first run: reality alone, V and M on poor data",
+    "dream-exploration": "an earlier C evolved in the dream alone",
+}
+# The paper's table, on CarRacing-v0.
+_PAPER = [
+    ("the paper's full model, CarRacing-v0", "906 ± 21"),
+    ("the paper's V only, 40 hidden units", "788 ± 141"),
+    ("the paper's V only", "632 ± 251"),
+]
+
+
+def scores_table() -> str:
+    """Scores over 100 unseen tracks, ours and the paper's."""
+    rows = ["| | mean ± std of 100 | 95% of the mean | min, max | figures |", "|---|---|---|---|---|"]
+    for folder, title in _SCORED.items():
+        test = _load(f"{folder}/test.json")
+        assert len(test["episodes"]) == 100
+        low, high = test["ci95"]
+        rows.append(
+            f"| {title} | **{test['mean']:.0f} ± {test['std']:.0f}** | {low:.0f} to {high:.0f} "
+            f"| {test['min']:.0f}, {test['max']:.0f} | `results/{folder}/` |"
+        )
+    rows += [f"| {title} | {score} | | | |" for title, score in _PAPER]
+    return "\n".join(rows)
+
+
+def bench_table() -> str:
+    """`results/bench.json` as `vmc bench` prints it."""
+    bench = _load("bench.json")
+    rows = ["| | | rate | ratio | of the floor |", "|---|---|---|---|---|"]
+    group = None
+    for row in bench["results"]:
+        title = "" if row["group"] == group else row["group"]
+        group = row["group"]
+        ratio = "1" if row["ratio"] is None else f"{row['ratio']:.3g}"
+        floor = "" if row["floor"] is None else f"{100 * row['floor_share']:.2g}% {row['floor']}"
+        rows.append(f"| {title} | {row['name']} | {row['rate']:,.0f} {row['unit']}/s | {ratio} | {floor} |")
+    machine = bench["machine"]
+    rows.append("")
+    rows.append(
+        f"{machine['processor']}, {machine['cores']} cores; GEMM {machine['gemm_gflops']:.0f} GF/s on both, "
+        f"copy {machine['copy_gigabytes']:.1f} GB/s on one."
+    )
+    return "\n".join(rows)
+
+
+def temperatures_table() -> str:
+    """The paper's table for the C that was evolved in the dream."""
+    rows = _load("dream/test-temperatures.json")
+    names = [f"{row['temperature']:g}" if row["temperature"] else "reality" for row in rows]
+    return "\n".join(
+        [
+            f"| temperature | {' | '.join(names)} |",
+            "|---" * (len(rows) + 1) + "|",
+            f"| mean return of 100 | {' | '.join(format(row['mean'], '.0f') for row in rows)} |",
+            f"| standard deviation | {' | '.join(format(row['std'], '.0f') for row in rows)} |",
+        ]
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "scores": scores_table,
+    "temperatures": temperatures_table,
+    "bench": bench_table,
+}
+
+
+def filled(text: str) -> str:
+    """The README with every `<!-- table: NAME -->` block filled."""
+    for name, make in TABLES.items():
+        before, begin, rest = text.partition(f"<!-- table: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        assert end, name
+        text = f"{before}{begin}\n{make()}\n\n{end}{after}"
+    return text
+
+
+def _load(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
