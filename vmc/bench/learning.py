@@ -17,6 +17,7 @@ from vmc.bench.models import head_operations, make_latents, recurrence_operation
 from vmc.config import make_settings
 from vmc.envs import CARRACING, FRAME_SHAPE
 from vmc.models.loading import make_vision
+from vmc.stages.device import one_thread
 from vmc.stages.settings import TrainMDRNNSettings, TrainVAESettings
 from vmc.stages.train_mdrnn import DynamicsTraining
 from vmc.stages.train_vae import VAETraining
@@ -62,7 +63,8 @@ def bench_mdrnn(rounds: int, device: torch.device) -> list[Result]:
         Entry("no loading", partial(_repeat, update, 1, steps), operations),
         Entry("vmc train-mdrnn", partial(_drain, training, 1, steps), operations),
     ]
-    return compare("M training", "steps", entries, rounds, gemm(device))
+    with one_thread(device):  # as the stage does
+        return compare("M training, one thread", "steps", entries, rounds, gemm(device))
 
 
 def _repeat(update: Callable[[], None], times: int, units: int) -> int:
