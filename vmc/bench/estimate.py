@@ -101,13 +101,13 @@ def estimate_run(settings: PipelineSettings, rates: Rates) -> Estimate:
         raise VmcError(f"The estimate knows {CARRACING} only, not {settings.env}.", "Run `--preset smoke` and scale.")
     limit = gym.spec(CARRACING).max_episode_steps
     assert limit is not None
-    costs, frames, real_frames = [], 0.0, 0.0
+    costs, episodes, frames, real_frames = [], 0, 0.0, 0.0
     held_in_memory = 0.0
     for number, stage, chosen in due_stages(settings):
         steps = getattr(chosen, "max_steps", None) or limit
         if stage == "rollouts":
-            added = chosen.episodes * steps - frames
-            frames += added
+            added = (chosen.episodes - episodes) * steps
+            episodes, frames = chosen.episodes, frames + added
             real_frames += added
             costs.append(Cost(number, stage, added, "frames", added / rates.collect))
         elif stage == "train-vae":
