@@ -1,4 +1,4 @@
-"""Dreams with a run's M: a batch of dreams under C's first row of actions, and what they promise.
+"""Dreams with a run's M: a batch of dreams in which C never acts, and what they promise.
 
 python examples/dream.py results/carracing
 """

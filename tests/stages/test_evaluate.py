@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import ToyRun, toy_settings
 
+from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import action_squash, make_env
 from vmc.episode import run_episode
 from vmc.errors import VmcError
@@ -62,6 +63,17 @@ def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
     assert max(episode["episode_length"] for episode in result["episodes"]) <= 25
     assert not (toy.run / "test.json").exists()
     assert (toy.run / "test-dream.json").exists()
+
+
+def test_the_dream_is_the_one_that_was_asked_for(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    dreamed: list[DreamSettings] = []
+    monkeypatch.setattr(
+        "vmc.stages.dreaming.DreamWorld",
+        lambda dynamics, settings: (dreamed.append(settings), DreamWorld(dynamics, settings))[1],
+    )
+    settings = toy_settings("test", dream=True, temperature=1.3, horizon=25, sample_termination=True)
+    score_controller(settings, toy.data, toy.run, "cpu", 0)
+    assert dreamed == [DreamSettings(1.3, 25, True)]
 
 
 def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> None:

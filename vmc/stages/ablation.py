@@ -133,10 +133,8 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
 
 def _dream(settings: AblationSettings, run: Path) -> Cost:
     """The whole chain, whose every round, the last too, evolves C in the dream."""
-    preset = preset_values(settings.preset, settings.env, "train-controller")
     # The last round's own values are those of a search in reality.
-    kept = ("generations", "population", "rollouts_per_candidate", "evaluate_every", "real_every")
-    search = {name: preset[name] for name in kept if name in preset} | {"dream": True, **settings.overrides}
+    search = {**preset_values(settings.preset, settings.env, "train-controller"), "dream": True, **settings.overrides}
     rounds = preset_values(settings.preset, settings.env, "rounds")["default"]
     data = run / "data"
     chain = PipelineSettings(

@@ -169,7 +169,7 @@ class _Journal:
 def _in_the_dream(
     settings: TestSettings, data: Path, run: Path, device_name: str, controller: StoredController, seeds: list[int]
 ) -> list[Row]:
-    dream = DreamSettings(settings.temperature, settings.horizon)
+    dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
     source = DreamSource(settings.env, data, run, controller.settings, settings.seed)
     with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
         scores = held_out.evaluate(controller.parameters[None], seeds)

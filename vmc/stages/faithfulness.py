@@ -119,7 +119,7 @@ def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str
     generations, parameters = _saved_means(run, settings.controllers)
     seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.episodes)]
     dream_seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.dreams)]
-    dream = DreamSettings(settings.temperature, settings.horizon)
+    dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
     vae = vae_checkpoint(run, settings.env)
     shape = load_controller(run, vae, dynamics_checkpoint(run, vae)).settings
     source = DreamSource(settings.env, data, run, shape, settings.seed)

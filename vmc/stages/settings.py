@@ -122,6 +122,8 @@ class TrainControllerSettings:
         max_steps: a time limit in training; None leaves it to the environment.
         stall_steps: truncate training episodes (not held-out ones) after so many steps without a positive reward.
         temperature, horizon: of the dream.
+        sample_termination: a dream terminates with M's probability, else where it is likelier than not in data in which
+            terminations count as much as all else.
         real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
             which alone then decide which C is the best; None never looks at reality.
         anew: when V, M or the place of the fitness have changed, search from nothing again, not from the best C so far,
@@ -144,6 +146,7 @@ class TrainControllerSettings:
     stall_steps: int | None = option(None, least=1)
     temperature: float = option(1.0, above=0)
     horizon: int = option(300, least=1)
+    sample_termination: bool = False
     real_every: int | None = option(None, least=1)
     anew: bool = False
     seed: int = option(0, least=0)
@@ -157,7 +160,7 @@ class TestSettings:
         episodes: how many; the paper's tables have 100.
         policy: who drives: C, or a policy that needs no model, for comparison.
         dream: score C in M's dream, from held-out moments, instead of in the environment.
-        temperature, horizon: of the dream.
+        temperature, horizon, sample_termination: of the dream.
         max_steps: a time limit; None leaves it to the environment.
         seed: of the test episodes, which no training ever sees whatever its seed.
     """
@@ -170,6 +173,7 @@ class TestSettings:
     dream: bool = False
     temperature: float = option(1.0, above=0)
     horizon: int = option(1000, least=1)
+    sample_termination: bool = False
     max_steps: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
@@ -182,7 +186,7 @@ class FaithfulnessSettings:
         controllers: how many of the means that the search saved, evenly spaced over it.
         episodes: real episodes for each of them.
         dreams: dreams for each of them.
-        temperature, horizon: of the dreams.
+        temperature, horizon, sample_termination: of the dreams.
         max_steps: a time limit of the real episodes; None leaves it to the environment.
         seed: of the episodes.
     """
@@ -193,6 +197,7 @@ class FaithfulnessSettings:
     dreams: int = option(64, least=2)
     temperature: float = option(1.0, above=0)
     horizon: int = option(300, least=1)
+    sample_termination: bool = False
     max_steps: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 

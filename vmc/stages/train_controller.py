@@ -119,7 +119,7 @@ def _fitness(
         executor = stack.enter_context(closing(make_executor(make_worker, num_workers)))
         real = RealFitness(executor, limits)
         if settings.dream:
-            dream = DreamSettings(settings.temperature, settings.horizon)
+            dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
             source = DreamSource(settings.env, data, run, shape, settings.seed)
             training, held_out = stack.enter_context(dream_fitness(source, dream, device_name, num_workers))
             yield _Fitness(training, held_out, real if settings.real_every else None)
