@@ -75,8 +75,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # The paper's own numbers: 64 cores and days.
     "paper": {
         "rollouts": {"episodes": 10_000, "policy": "random"},
-        "train-vae": {"epochs": 10, "batch_size": 100, "learning_rate": 1e-4, "least_nats": 0.0},
-        "train-mdrnn": {"epochs": 20, "batch_size": 100, "window": 1000},
+        "train-vae": {"epochs": 10, "batch_size": 100, "learning_rate": 1e-4, "final_rate": 1.0, "least_nats": 0.0},
+        "train-mdrnn": {"epochs": 20, "batch_size": 100, "window": 1000, "final_rate": 1.0},
         "train-controller": {
             "generations": 1800,
             "population": 64,

@@ -18,7 +18,7 @@ from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
 from vmc.stages.settings import preset_values
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
-from vmc.stages.train_vae import train_vae
+from vmc.stages.train_vae import VAETraining, train_vae
 from vmc.stages.training import WAITING, Clocked
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
@@ -99,11 +99,31 @@ def test_the_time_spent_waiting_for_data_is_told(whole: Path, monkeypatch: pytes
         assert all(0 < line[f"train_{WAITING}"] < 1 for line in read_metrics(whole / stage)[1:])
 
 
-def test_more_epochs_go_on_and_equal_the_longer_training(whole: Path, toy_session: ToyRun, tmp_path: Path) -> None:
-    _train("vae", toy_session.data, tmp_path, epochs=1)
-    _train("vae", toy_session.data, tmp_path, epochs=2)
-    expected, found = _weights(whole, "vae", "latest"), _weights(tmp_path, "vae", "latest")
+def test_more_epochs_at_a_constant_rate_equal_the_longer_training(toy_session: ToyRun, tmp_path: Path) -> None:
+    for epochs, folder in ((2, "whole"), (1, "parts"), (2, "parts")):
+        _train("vae", toy_session.data, tmp_path / folder, epochs=epochs, final_rate=1.0)
+    expected, found = (_weights(tmp_path / folder, "vae", "latest") for folder in ("whole", "parts"))
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.mark.parametrize("stage", [VAETraining, DynamicsTraining])
+def test_the_learning_rate_falls_along_a_line(
+    stage: Any, toy_session: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    train_batch = stage.train_batch
+
+    def watched(training: Any, batch: Any) -> dict[str, float]:
+        rates.append(training.optimizer.param_groups[0]["lr"])
+        return dict(train_batch(training, batch))
+
+    monkeypatch.setattr(stage, "train_batch", watched)
+    if stage is DynamicsTraining:
+        shutil.copytree(toy_session.run / "vae", tmp_path / "vae")
+    values = {"epochs": 2, "learning_rate": 1e-3, "final_rate": 0.2}
+    _train("vae" if stage is VAETraining else "mdrnn", toy_session.data, tmp_path, **values)
+    assert len(rates) >= 4
+    assert rates == pytest.approx(np.linspace(1e-3, 0.2e-3, len(rates) + 1)[:-1])
 
 
 def test_a_finished_training_is_left_alone(whole: Path, toy_session: ToyRun) -> None:

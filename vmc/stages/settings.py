@@ -50,7 +50,8 @@ class TrainVAESettings:
         epochs: at most so many passes over the training frames.
         patience: stop after so many epochs without a better validation loss.
         batch_size: frames a step.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at first.
+        final_rate: the share of the learning rate that is left in the last epoch; it falls linearly. 1 keeps it all.
         kl_floor: nats per latent dimension below which KL costs nothing (0.5 in the original).
         least_nats: latent dimensions that hold less than this about a held-out frame are silenced: z is 0 there,
             not noise. 0 silences none, as the original.
@@ -64,6 +65,7 @@ class TrainVAESettings:
     patience: int = option(3, least=1)
     batch_size: int = option(64, least=1)
     learning_rate: float = option(1e-3, above=0)
+    final_rate: float = option(0.02, least=0)
     kl_floor: float = option(0.5, least=0)
     least_nats: float = option(0.1, least=0)
     memory_gib: float = option(4.0, above=0)
@@ -82,7 +84,8 @@ class TrainMDRNNSettings:
         batch_size: episodes side by side.
         window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
             the states that it will meet 1,000 steps into an episode.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at first.
+        final_rate: the share of the learning rate that is left in the last epoch; it falls linearly. 1 keeps it all.
         gradient_clip: largest gradient norm.
         reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
         sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
@@ -97,6 +100,7 @@ class TrainMDRNNSettings:
     batch_size: int = option(16, least=1)
     window: int = option(32, least=1)
     learning_rate: float = option(1e-3, above=0)
+    final_rate: float = option(0.02, least=0)
     gradient_clip: float = option(1.0, above=0)
     reward_weight: float = option(1.0, least=0)
     termination_weight: float = option(1.0, least=0)

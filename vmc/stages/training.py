@@ -98,7 +98,8 @@ class Plan:
         command: the command that runs this stage.
         epochs: at most so many, counted from the start of the phase.
         patience: stop after so many epochs without a better validation loss.
-        settings: the stage's dataclass; must not change on resume, but for the extent of the training.
+        settings: the stage's dataclass, with `learning_rate` and `final_rate`; must not change on resume, but for the
+            extent of the training.
         inputs: hashes of what is trained on.
         info: kept in the checkpoints for those who load the model.
     """
@@ -130,6 +131,7 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     if trainable.num_units() == 0:
         raise VmcError(f"{plan.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size.")
     counters = _resume(trainable, folder, plan)
+    _set_learning_rate(trainable, plan, counters)
     write_json(folder / "config.json", plan.config)
     # A phase begins with a validation, which logs its epoch anew.
     log = MetricsLog(folder, counters.epoch if counters.best else counters.epoch - 1, plan.tensorboard)
@@ -151,6 +153,14 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
 def _finished(plan: Plan, counters: Counters) -> bool:
     epochs_done = counters.epoch - counters.phase_start
     return epochs_done >= plan.epochs or counters.epoch - counters.best_epoch >= plan.patience
+
+
+def _set_learning_rate(trainable: Trainable, plan: Plan, counters: Counters) -> None:
+    """Falls linearly over the phase, to the share `final_rate` of itself."""
+    done = (counters.epoch - counters.phase_start + counters.unit / trainable.num_units()) / max(plan.epochs, 1)
+    share = 1 + (plan.settings.final_rate - 1) * min(done, 1)
+    for group in trainable.optimizer.param_groups:
+        group["lr"] = plan.settings.learning_rate * share
 
 
 class Clocked(Iterator[Any]):
@@ -209,6 +219,7 @@ def _train_epoch(
                     "The last checkpoint is sound. Lower --learning-rate in another --run.",
                 )
             counters.unit += 1
+            _set_learning_rate(trainable, plan, counters)
             figures[WAITING] = batches.waiting_share()
             for name, value in figures.items():
                 counters.sums[name] = counters.sums.get(name, 0.0) + value
