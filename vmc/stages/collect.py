@@ -85,12 +85,15 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
 
 def _check_limit_matches(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
-        # Another policy's episodes may well be shorter: the first ones of a run often are.
-        if source.policy["name"] == settings.policy and source.policy["max_steps"] != settings.max_steps:
-            raise VmcError(
-                f"{path} holds episodes with max_steps = {source.policy['max_steps']}; now it is {settings.max_steps}.",
-                "Give the same --max-steps (or --preset), or another folder with --data.",
-            )
+        if source.policy["name"] != settings.policy:  # the first episodes of a run are often shorter
+            continue
+        for name in ("max_steps", "stall_steps"):
+            was, now = source.policy.get(name), getattr(settings, name)
+            if was != now:
+                raise VmcError(
+                    f"{path} holds episodes with {name} = {was}; now it is {now}.",
+                    f"Give the same --{name.replace('_', '-')} (or --preset), or another folder with --data.",
+                )
 
 
 class _CollectWorker:
@@ -119,7 +122,7 @@ class _CollectWorker:
             self._policies[index % len(self._policies)],
             env_seed(settings.seed, "rollouts", index),
             stream(settings.seed, f"policy/{settings.policy}", index),
-            Limits(max_steps=settings.max_steps),
+            Limits(settings.max_steps, settings.stall_steps),
             recording,
         )
         return Episode(
@@ -142,7 +145,8 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
     import gymnasium as gym
 
     assert isinstance(env, gym.Env)
-    description: dict[str, object] = {"name": settings.policy, "max_steps": settings.max_steps}
+    limits = {"max_steps": settings.max_steps, "stall_steps": settings.stall_steps}
+    description: dict[str, object] = {"name": settings.policy, **limits}
     if settings.policy in POLICIES:
         return [POLICIES[settings.policy](action_squash(settings.env, env))], description
     if run is None:
