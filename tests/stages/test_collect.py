@@ -77,6 +77,31 @@ def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_p
     assert len(fingerprints) == 2
 
 
+def test_a_stall_ends_an_episode_as_a_truncation(tmp_path) -> None:
+    """The toy pays 1 - error^2: a step that is off by more than 1 is one without a positive reward."""
+    for folder, stall in (("whole", None), ("cut", 3)):
+        settings = toy_settings("rollouts", episodes=12, policy="random", stall_steps=stall)
+        collect(settings, tmp_path / folder, None, 0)
+    whole, cut = (RolloutDataset(tmp_path / folder) for folder in ("whole", "cut"))
+    ends = []
+    for long, short in zip(whole.episodes, cut.episodes, strict=True):
+        rewards, episode = whole.read(long).rewards, cut.read(short)
+        poor = (rewards <= 0).astype(int)
+        stalls = [t for t in range(2, len(rewards)) if poor[t - 2 : t + 1].all()]
+        ends.append(bool(stalls) and stalls[0] + 1 < len(rewards))
+        np.testing.assert_array_equal(episode.rewards, rewards[: stalls[0] + 1] if stalls else rewards)
+        if ends[-1]:
+            assert (episode.terminated, episode.truncated) == (False, True)
+    assert any(ends)
+    assert not all(ends)
+
+
+@pytest.mark.parametrize("name", ["max_steps", "stall_steps"])
+def test_other_limits_in_one_folder_are_refused(name: str, toy_session: ToyRun) -> None:
+    with pytest.raises(VmcError, match=f"with {name} = None; now it is 7"):
+        collect(toy_settings("rollouts", **{name: 7}), toy_session.data, None, 0)
+
+
 def test_a_folder_of_another_environment_is_refused(toy_session: ToyRun) -> None:
     from vmc.config import make_settings
     from vmc.stages.settings import CollectSettings
