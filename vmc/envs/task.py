@@ -69,15 +69,16 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "population": 64,
         "rollouts_per_candidate": 16,
         "horizon": 400,
+        "temperature": 2.0,
         "step_size": 0.1,
         "real_every": 10,
         "evaluate_every": 10,
     },
     "rounds": {"default": 11, "vae": 3},
     "later-rounds": {
-        "rollouts": {"episodes": 60, "max_steps": 500},
+        "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
-        "train-mdrnn": {"epochs": 5},
+        "train-mdrnn": {"epochs": 8},
     },
     "last-round": {
         "train-controller": {

@@ -58,12 +58,20 @@ def _plot_fitness(plt: Any, lines: list[dict[str, Any]], path: Path) -> Path:
         label="candidates",
     )
     axis.plot(generations, [line["mean"] for line in lines], label="their mean")
-    held_out = [(line["step"], line["held_out"]) for line in lines if "held_out" in line]
-    if held_out:
-        axis.plot(*zip(*held_out, strict=True), "o-", label="distribution's mean, held-out episodes")
+    dreamed = [(line["step"], line["held_out"]) for line in lines if line["dream"] and "held_out" in line]
+    real = [(line["step"], found) for line, found in _looks_at_reality(lines)]
+    for points, place in ((dreamed, "in the dream"), (real, "in reality")):
+        if points:
+            axis.plot(*zip(*points, strict=True), "o-", label=f"distribution's mean on held-out episodes, {place}")
     axis.set(xlabel="generation", ylabel="episode return", title="C: fitness")
     axis.legend()
     return save_figure(plt, figure, path)
+
+
+def _looks_at_reality(lines: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
+    """The lines in which the search's mean drove real held-out episodes, with its return."""
+    looks = ((line, line.get("real" if line["dream"] else "held_out")) for line in lines)
+    return [(line, found) for line, found in looks if found is not None]
 
 
 def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
@@ -75,15 +83,11 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     plt = pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for label, run in runs.items():
-        lines = [line for line in read_metrics(run / "controller") if "held_out" in line or "real" in line]
-        # A search in the dream is judged where it looked at reality.
-        points = [
-            (line["real_steps"] / 1e6, line["seconds"] / 3600, line["real"] if line["dream"] else line["held_out"])
-            for line in lines
-            if "real" in line or not line["dream"]
-        ]
-        if points:
-            frames, hours, returns = zip(*points, strict=True)
+        looks = _looks_at_reality(read_metrics(run / "controller"))
+        if looks:
+            frames = [line["real_steps"] / 1e6 for line, _ in looks]
+            hours = [line["seconds"] / 3600 for line, _ in looks]
+            returns = [found for _, found in looks]
             axes[0].plot(frames, returns, "o-", markersize=3, label=label)
             axes[1].plot(hours, returns, "o-", markersize=3, label=label)
     axes[0].set(xlabel="million real frames of the search", ylabel="return in reality, held-out tracks")

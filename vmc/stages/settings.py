@@ -29,7 +29,7 @@ class CollectSettings:
             before the squash; each episode draws its own, and how often bursts of random actions interrupt it. 0 has
             neither.
         max_steps: a time limit below the environment's own; None leaves it alone.
-        stall_steps: end an episode after so many steps without a positive reward: a car on the grass has little to show.
+        stall_steps: end an episode after so many steps without a positive reward: the grass has little to show.
         seed: episode i depends on `(seed, i)` alone (and on the policy).
     """
 
