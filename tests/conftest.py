@@ -24,8 +24,16 @@ TOY = "vmc/Toy-v0"
 # Seconds for the whole chain; enough for V to see the colour.
 TOY_VALUES: dict[str, dict[str, Any]] = {
     "rollouts": {"episodes": 14},
-    "train-vae": {"epochs": 6, "batch_size": 32},
-    "train-mdrnn": {"epochs": 40, "batch_size": 4, "window": 16, "patience": 40, "learning_rate": 3e-3},
+    # So short that they need their whole learning rate to the end.
+    "train-vae": {"epochs": 6, "batch_size": 32, "final_rate": 1.0},
+    "train-mdrnn": {
+        "epochs": 40,
+        "batch_size": 4,
+        "window": 16,
+        "patience": 40,
+        "learning_rate": 3e-3,
+        "final_rate": 1.0,
+    },
     "train-controller": {
         "generations": 3,
         "population": 6,

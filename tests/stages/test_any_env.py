@@ -16,6 +16,7 @@ SMALL = {
     "train-controller.population": 4,
     "train-controller.max_steps": 30,
     "train-mdrnn.epochs": 2,
+    "train-mdrnn.final_rate": 1.0,  # so that an epoch does not depend on how many there will be
     "train-vae.batch_size": 16,
     "test.episodes": 2,
     "test.max_steps": 30,
