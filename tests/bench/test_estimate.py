@@ -37,7 +37,7 @@ def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
     assert [cost.work for cost in searches[:2]] == [20 * 64 * 16 * 400] * 2
     looks = [16 * 3 * 1000] * 2  # every 10 generations, and before the first
     assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
-    collected = 300 * 200 + 2 * 60 * 500
+    collected = 300 * 200 + 2 * 80 * 500
     assert found.real_frames == pytest.approx(collected + sum(looks) + searches[2].work)
 
 
