@@ -56,7 +56,7 @@ class Task:
     laptop: Mapping[str, Values] = field(default_factory=dict)
 
 
-# C grows up in the dream, where each round searches from nothing, and gets its licence in reality: 901 +- 44. What each value is
+# C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
 # worth: DECISIONS.md.
 _CARRACING_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 300, "max_steps": 200},
