@@ -17,7 +17,7 @@ RESULTS = ROOT / "results"
 _SCORED = {
     "carracing": "published agent: one `vmc run`, ten rounds in the dream and one in reality",
     "dream": "C evolved in the dream alone, in an exploration",
-    "dream-rounds": "C evolved in the dream alone, by one command, under a million real frames",
+    "dream-rounds": "the published agent's run before its last round: C evolved in the dream alone",
     "carracing-first": "the first run: reality alone, V and M on poor data",
     "dream-exploration": "an earlier C evolved in the dream alone",
 }

@@ -93,7 +93,8 @@ _CARRACING_LAPTOP: dict[str, Values] = {
     },
 }
 
-# As the paper: C grows up in a dream that began in a random policy's data, where only death ends an episode.
+# As the paper: C grows up in a dream that began in a random policy's data, where only death ends an episode. Only a
+# smoke run has used these values so far.
 _TAKE_COVER_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 400, "policy": "random"},
     "train-vae": {"epochs": 4},
@@ -112,7 +113,8 @@ _TAKE_COVER_LAPTOP: dict[str, Values] = {
     "test": {"temperature": 1.15, "sample_termination": True, "horizon": 2100},
 }
 
-# By name; `add_task` adds to it. The scores that these values reach are in `results/environments.json`.
+# By name; `add_task` adds to it. The scores that these values reach are in `results/carracing` and
+# `results/environments.json`.
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
     CARRACING: Task(FAST_CARRACING, crop_rows=84, squash=_carracing_squash, laptop=_CARRACING_LAPTOP),

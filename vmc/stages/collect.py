@@ -55,7 +55,8 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         run: the run whose V, M and C drive, for the policy `controller`.
 
     Raises:
-        VmcError: a folder of another environment, a damaged shard, a folder that cannot be written.
+        VmcError: a folder of another environment or with other limits, a damaged shard, a folder that cannot be
+            written.
     """
     started = time.monotonic()
     preprocessing = check_env(settings.env)
@@ -64,7 +65,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         if present:
             dataset = RolloutDataset(data)
             check_env_matches(dataset, settings.env, [preprocessing])
-            _check_limit_matches(dataset, settings)
+            _check_limits_match(dataset, settings)
         missing = [index for index in range(settings.episodes) if index not in present]
         jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
         steps = 0
@@ -83,7 +84,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
     return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds)
 
 
-def _check_limit_matches(dataset: RolloutDataset, settings: CollectSettings) -> None:
+def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
         if source.policy["name"] != settings.policy:  # the first episodes of a run are often shorter
             continue

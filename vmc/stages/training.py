@@ -131,7 +131,6 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     if trainable.num_units() == 0:
         raise VmcError(f"{plan.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size.")
     counters = _resume(trainable, folder, plan)
-    _set_learning_rate(trainable, plan, counters)
     write_json(folder / "config.json", plan.config)
     # A phase begins with a validation, which logs its epoch anew.
     log = MetricsLog(folder, counters.epoch if counters.best else counters.epoch - 1, plan.tensorboard)
@@ -157,8 +156,8 @@ def _finished(plan: Plan, counters: Counters) -> bool:
 
 def _set_learning_rate(trainable: Trainable, plan: Plan, counters: Counters) -> None:
     """Falls linearly over the phase, to the share `final_rate` of itself."""
-    done = (counters.epoch - counters.phase_start + counters.unit / trainable.num_units()) / max(plan.epochs, 1)
-    share = 1 + (plan.settings.final_rate - 1) * min(done, 1)
+    done = (counters.epoch - counters.phase_start + counters.unit / trainable.num_units()) / plan.epochs
+    share = 1 + (plan.settings.final_rate - 1) * done
     for group in trainable.optimizer.param_groups:
         group["lr"] = plan.settings.learning_rate * share
 
@@ -212,6 +211,7 @@ def _train_epoch(
     with Progress(title, total, trainable.unit, done=counters.unit) as progress:
         batches = Clocked(trainable.batches(counters.epoch, counters.unit))
         for batch in batches:
+            _set_learning_rate(trainable, plan, counters)
             figures = trainable.train_batch(batch)
             if not np.isfinite(figures["loss"]):
                 raise VmcError(
@@ -219,7 +219,6 @@ def _train_epoch(
                     "The last checkpoint is sound. Lower --learning-rate in another --run.",
                 )
             counters.unit += 1
-            _set_learning_rate(trainable, plan, counters)
             figures[WAITING] = batches.waiting_share()
             for name, value in figures.items():
                 counters.sums[name] = counters.sums.get(name, 0.0) + value
