@@ -1,11 +1,11 @@
-r"""Which M? Every kind and every mixture on the latents of one run, trained for the same number of epochs.
+r"""Which M? Every kind, and the shared mixture weights, on the data of one run: quality, speed, and what C is worth.
 
     python benchmarks/compare_dynamics.py --data data/carracing-v3 --run results/carracing-v3 \
-        [--epochs 60] [--out results/dynamics-comparison.json]
+        [--epochs 8] [--out results/dynamics-carracing.json]
 
 V and the latents are the run's; each M has a folder beside the result, so an interrupted comparison goes on where it
-stopped. The figures are of each M's best epoch, on the held-out episodes, as `vmc train-mdrnn` reports them. C's scores
-are not in here: they take a search for each M (`vmc train-controller --run <the folder of that M>`).
+stopped. The figures are of each M's best epoch, on the held-out episodes, as `vmc train-mdrnn` reports them. C is
+evolved from nothing in that M's dream by the preset's values, the best of its looks at reality kept, and tested there.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmc.config import PRESETS, make_settings
-from vmc.dream.starts import DreamStarts
+from vmc.config import DEFAULT_PRESET, make_settings
+from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import action_squash, make_env
 from vmc.evolution.dreamed import DreamJob, DreamWorker
 from vmc.models.backbones import BACKBONES
 from vmc.models.checkpoints import vae_checkpoint, vae_folder
 from vmc.models.controller import ControllerSettings
-from vmc.models.dynamics_settings import MIXTURES
 from vmc.models.loading import load_dynamics
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
-from vmc.stages.settings import TrainMDRNNSettings
+from vmc.stages.evaluate import test_controller
+from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
+from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import versions
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset
 
 POPULATION, ROLLOUTS, HORIZON = 64, 16, 64
+KINDS = [*((dynamics, "per-dimension") for dynamics in BACKBONES), ("lstm", "shared")]
 
 
 def body(run: Path, folder: Path) -> Path:
@@ -66,6 +68,19 @@ def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) ->
     }
 
 
+def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Evolves C in this M's dream, and tests it in reality."""
+    values = preset_values(DEFAULT_PRESET, env, "train-controller")
+    guarded = {"dream": True, "real_every": 10, "evaluate_every": 10, "evaluation_episodes": 16}
+    given = {"generations": options.generations, "horizon": options.horizon, "seed": options.seed}
+    search = make_settings(TrainControllerSettings, env, values, guarded, given)
+    counters = train_controller(search, data, run, options.device, options.workers)
+    test = make_settings(TestSettings, env, {"episodes": options.episodes, "seed": options.seed})
+    result = test_controller(test, data, run, options.device, options.workers)
+    figures = {name: result[name] for name in ("mean", "std", "ci95")}
+    return {**figures, "episodes": options.episodes, "looks": counters.best_return, "search_seconds": counters.seconds}
+
+
 def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, int]:
     """Dreams of this M that never end early, so that the batch stays full; and the length of C's vector."""
     dynamics, checkpoint = load_dynamics(run, vae_checkpoint(run))
@@ -75,7 +90,7 @@ def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> 
     squash = action_squash(env, made)
     made.close()
     shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, squash.size)
-    starts = DreamStarts(dynamics, latents, latents.held_out(), checkpoint.info["sample_latents"], seed=0)
+    starts = record_starts(dynamics, latents, latents.held_out(), checkpoint.info["sample_latents"], seed=0)
     world = DreamWorld(dynamics, DreamSettings(horizon=HORIZON))
     return DreamWorker(world, starts, starts, shape, squash), shape.num_parameters
 
@@ -99,24 +114,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("results") / "dynamics-comparison.json")
-    parser.add_argument("--epochs", type=int, default=PRESETS["laptop"]["train-mdrnn"]["epochs"])
-    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--epochs", type=int, help="of M; default: the preset's of the first round")
+    parser.add_argument("--generations", type=int, help="of C; default: the preset's")
+    parser.add_argument("--horizon", type=int, help="of the dreams; default: the preset's")
+    parser.add_argument("--episodes", type=int, default=20, help="of C's test")
     parser.add_argument("--rounds", type=int, default=5, help="of the dream's speed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     env, device = vae_checkpoint(options.run).info["env"], choose_device(options.device)
     latents, _ = ensure_latents(options.run, RolloutDataset(options.data), device)
-    given = {"epochs": options.epochs, "patience": max(options.epochs, 1), "batch_size": options.batch_size}
+    values = preset_values(DEFAULT_PRESET, env, "train-mdrnn")
     rows, workers, chosen = [], [], {}
-    for dynamics in BACKBONES:
-        for mixture in MIXTURES:
-            kind = {"dynamics": dynamics, "mixture": mixture, "seed": options.seed}
-            settings = make_settings(TrainMDRNNSettings, env, given, kind)
-            run = body(options.run, options.out.with_suffix("") / f"{dynamics}-{mixture}")
-            rows.append(measure(settings, options.data, run, options.device))
-            workers.append(make_worker(env, latents, run, device))
-            chosen = asdict(settings)
+    for dynamics, mixture in KINDS:
+        given = {"epochs": options.epochs, "dynamics": dynamics, "mixture": mixture, "seed": options.seed}
+        settings = make_settings(TrainMDRNNSettings, env, values, given)
+        run = body(options.run, options.out.with_suffix("") / f"{dynamics}-{mixture}")
+        rows.append(measure(settings, options.data, run, options.device))
+        rows[-1]["score"] = score(env, options.data, run, options)
+        workers.append(make_worker(env, latents, run, device))
+        chosen = asdict(settings)
     for row, rates in zip(rows, dream_speeds(workers, options.rounds), strict=True):
         row["dream_steps_per_second"] = {"median": float(np.median(rates)), "rounds": rates}
         print(
@@ -124,9 +142,10 @@ def main() -> None:
             f"  NLL {row['nll_per_dimension']:.4f}  reward EV {row.get('reward_explained_variance', np.nan):.3f}"
             f"  dream error {row.get('dream_error_50', np.nan):.3f}"
             f"  {row['dream_steps_per_second']['median']:,.0f} dream steps/s  {row['training_seconds']:.0f} s"
+            f"  C {row['score']['mean']:.0f} +- {row['score']['std']:.0f}"
         )
     config = {name: value for name, value in chosen.items() if name not in ("dynamics", "mixture")}
-    result = {"rows": rows, "config": config, "device": str(device), "versions": versions()}
+    result = {"env": env, "rows": rows, "config": config, "device": str(device), "versions": versions()}
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -122,7 +122,8 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
         else:
             keep_untrained(make_settings(TrainMDRNNSettings, settings.env, {"epochs": 0, "seed": settings.seed}), run)
         preset = preset_values(settings.preset, settings.env, "train-controller")
-        last = preset_values(settings.preset, settings.env, "last-round").get("train-controller", {})
+        last = dict(preset_values(settings.preset, settings.env, "last-round").get("train-controller", {}))
+        last.pop("step_size", None)  # the last round polishes what others have found; here there is nothing yet
         values = [preset, last, {"dream": False, "seed": settings.seed, **given}, settings.overrides]
         search = make_settings(TrainControllerSettings, settings.env, *values)
         counters = train_controller(search, run, run, settings.device, settings.workers)
