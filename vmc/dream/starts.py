@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vmc.errors import VmcError
 from vmc.models.backbones.contract import Hidden
 from vmc.models.dynamics import MDNRNN
 from vmc.models.vae import sample_latent
@@ -49,9 +50,14 @@ class DreamStarts:
 
 
 def record_starts(
-    dynamics: MDNRNN, latents: Latents, episodes: npt.NDArray[np.int64], sample_latents: bool, seed: int
+    dynamics: MDNRNN,
+    latents: Latents,
+    episodes: npt.NDArray[np.int64],
+    sample_latents: bool,
+    seed: int,
+    stall_steps: int | None = None,
 ) -> DreamStarts:
-    """Every tenth moment of recorded episodes.
+    """Every tenth moment of recorded episodes, but for those at which a dream would be over (`Latents.over`).
 
     M's state comes from M itself, run over the episode from its first frame, so a dream that starts in the middle
     of a drive knows how it got there.
@@ -59,6 +65,9 @@ def record_starts(
     Args:
         dynamics: M, on the device where the dreams will run.
         episodes: positions in `latents` of the episodes to start from.
+
+    Raises:
+        VmcError: no moment is left.
     """
     generator = torch_stream(seed, "dream/starts")
     lengths = latents.lengths[episodes]
@@ -70,7 +79,12 @@ def record_starts(
     actions = _padded(latents.actions, steps, lengths)
     hidden = _hidden_before(dynamics, drawn, actions)
     moments = torch.arange(0, means.shape[1], _STRIDE)
-    kept = moments < torch.from_numpy(lengths)[:, None]
+    over = _padded(latents.over(stall_steps)[:, None].astype(np.float32), steps, lengths)[:, moments, 0] > 0
+    kept = (moments < torch.from_numpy(lengths)[:, None]) & ~over
+    if not kept.any():
+        raise VmcError(
+            "No recorded moment is left to dream from.", f"Train M with --stall-steps above {stall_steps}, or without."
+        )
     device = hidden.h.device
     means, log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
     kept = kept.to(device)

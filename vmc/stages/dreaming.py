@@ -9,20 +9,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium.spaces import Box
 
-from vmc.dream.starts import record_starts
+from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.trained import save_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import PREPROCESSINGS, action_squash, make_env
 from vmc.evolution.dreamed import DreamFitness, DreamWorker
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
+from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.seeding import stream
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
+from vmc.storage.checkpoint import Checkpoint
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches
 
@@ -82,7 +85,7 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
     dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
     training, held_out = (
-        record_starts(dynamics, latents, episodes, checkpoint.info["sample_latents"], source.seed)
+        _starts(dynamics, checkpoint, latents, episodes, source.seed)
         for episodes in (latents.training()[-_NEWEST:], latents.held_out()[-_NEWEST:])
     )
     made = make_env(source.env)
@@ -100,10 +103,16 @@ def keep_starts(run: Path, latents: Latents, action_space: Box, seed: int, devic
     dynamics, checkpoint = load_dynamics(run, load_vae(run)[1])
     generator = stream(seed, "mdrnn/starts")
     episodes = np.sort(generator.permutation(latents.training())[:_KEPT_EPISODES])
-    sample_latents = checkpoint.info["sample_latents"]
-    starts = record_starts(dynamics.to(device), latents, episodes, sample_latents, seed)
+    starts = _starts(dynamics.to(device), checkpoint, latents, episodes, seed)
     kept = np.sort(generator.permutation(len(starts))[:_KEPT_MOMENTS])
     save_starts(run, starts.selected(kept), checkpoint, action_space)
+
+
+def _starts(
+    dynamics: MDNRNN, checkpoint: Checkpoint, latents: Latents, episodes: npt.NDArray[np.int64], seed: int
+) -> DreamStarts:
+    info = checkpoint.info
+    return record_starts(dynamics, latents, episodes, info["sample_latents"], seed, info.get("stall_steps"))
 
 
 def real_action_space(env: str) -> Box:

@@ -26,9 +26,7 @@ _DREAM_STARTS_PER_EPISODE = 8
 
 
 @torch.no_grad()
-def report_dynamics(
-    run: Path, latents: Latents, sample_latents: bool, seed: int, device: torch.device
-) -> dict[str, float]:
+def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device) -> dict[str, float]:
     """Measures the run's best M on the held-out episodes and writes `report.json`.
 
     Returns:
@@ -40,9 +38,9 @@ def report_dynamics(
         What is said of z is said of the dimensions that V has not silenced.
         A figure that these episodes cannot give (no termination among them, say) is left out.
     """
-    dynamics, _ = load_dynamics(run, load_vae(run)[1])
+    dynamics, checkpoint = load_dynamics(run, load_vae(run)[1])
     dynamics.to(device)
-    sequences = LatentSequences(latents, sample_latents, device)
+    sequences = LatentSequences(latents, checkpoint.info["sample_latents"], device, checkpoint.info.get("stall_steps"))
     generator = torch_stream(seed, "mdrnn/report", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
     active = sequences.active

@@ -59,7 +59,7 @@ def measure_faithfulness(
     latents, vae = ensure_latents(run, RolloutDataset(data), device)
     dynamics, checkpoint = load_dynamics(run, vae)
     dynamics.to(device)
-    sequences = LatentSequences(latents, checkpoint.info["sample_latents"], device)
+    sequences = LatentSequences(latents, checkpoint.info["sample_latents"], device, checkpoint.info.get("stall_steps"))
     generator = torch_stream(settings.seed, "faithfulness", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
     report = {

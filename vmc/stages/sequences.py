@@ -21,7 +21,7 @@ class SequenceBatch:
         latents: (B, T + 1, Z), one z a frame.
         actions: (B, T, A).
         rewards: (B, T); `rewards[:, t]` is earned by `actions[:, t]`.
-        terminations: (B, T), 1 at the step that terminated the episode, else 0.
+        terminations: (B, T), 1 at steps where a dream shall end (`Latents.over`), else 0.
         mask: (B, T), 1 at real steps, 0 at padding.
     """
 
@@ -37,16 +37,19 @@ class LatentSequences:
 
     Args:
         sample_latents: whether z is drawn from V's posterior in every batch, or is its mean.
+        stall_steps: a stretch of so many steps without a positive reward counts as termination.
 
     Attributes:
         active: the numbers of the latent dimensions that hold something, (D,): M is judged by these.
         silent: those of the others.
     """
 
-    def __init__(self, latents: Latents, sample_latents: bool, device: torch.device) -> None:
+    def __init__(
+        self, latents: Latents, sample_latents: bool, device: torch.device, stall_steps: int | None = None
+    ) -> None:
         self.lengths = latents.lengths
         self._frames, self._steps = latents.first_frames(), latents.first_steps()
-        self._terminated = latents.terminated
+        self._over = torch.from_numpy(latents.over(stall_steps)).to(device)
         self._sample = sample_latents
         self.active, self.silent = (
             torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (latents.active(), ~latents.active())
@@ -64,8 +67,7 @@ class LatentSequences:
         frames = torch.minimum(times, lengths[:, None]) + self._column(self._frames[episodes])
         steps = torch.minimum(times[:-1], lengths[:, None] - 1) + self._column(self._steps[episodes])
         mask = times[:-1] < lengths[:, None]
-        last = times[:-1] == lengths[:, None] - 1
-        terminations = last & self._column(self._terminated[episodes])
+        terminations = self._over[steps] & mask
         latents = self._draw(self._means[frames], self._log_variances[frames], generator)
         return SequenceBatch(latents, self._actions[steps], self._rewards[steps], terminations.float(), mask.float())
 

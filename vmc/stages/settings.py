@@ -91,6 +91,8 @@ class TrainMDRNNSettings:
         gradient_clip: largest gradient norm.
         reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
         sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
+        stall_steps: count each recorded stretch of so many steps without a positive reward as termination, so that a
+            dream ends where the episode is lost.
         seed: of the weights, the order and the draws of z.
     """
 
@@ -107,6 +109,7 @@ class TrainMDRNNSettings:
     reward_weight: float = option(1.0, least=0)
     termination_weight: float = option(1.0, least=0)
     sample_latents: bool = True
+    stall_steps: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
 

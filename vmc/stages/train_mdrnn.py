@@ -44,12 +44,12 @@ class DynamicsTraining:
         self._settings = settings
         self._device = device
         self._training, self._held_out = latents.training(), latents.held_out()
-        self._sequences = LatentSequences(latents, settings.sample_latents, device)
+        self._sequences = LatentSequences(latents, settings.sample_latents, device, settings.stall_steps)
         self.module = _new_module(settings, latents.means.shape[1], latents.actions.shape[1]).to(device)
         self.module.silence(self._sequences.silent)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
-        self._termination_weight = _termination_ratio(latents)
+        self._termination_weight = _termination_ratio(latents, settings.stall_steps)
         self.module.termination_weight.fill_(self._termination_weight)
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
 
@@ -175,12 +175,12 @@ def train_mdrnn(
         latents, vae = ensure_latents(run, dataset, device)
         trainable = DynamicsTraining(settings, latents, device)
         inputs = {"data": dataset.fingerprint(), "vae": vae.sha256}
-        made_from = {"inputs": inputs, "vae": vae.sha256, "sample_latents": settings.sample_latents}
-        info = model_info(trainable.module.settings) | made_from
+        how = {"sample_latents": settings.sample_latents, "stall_steps": settings.stall_steps}
+        info = model_info(trainable.module.settings) | {"inputs": inputs, "vae": vae.sha256, **how}
         plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
         with one_thread(device):
             counters = fit(trainable, folder, plan)
-        report = report_dynamics(run, latents, settings.sample_latents, settings.seed, device)
+        report = report_dynamics(run, latents, settings.seed, device)
         keep_starts(run, latents, action_space, settings.seed, device)
     return counters, report
 
@@ -194,7 +194,8 @@ def keep_untrained(settings: TrainMDRNNSettings, run: Path) -> None:
     vae, checkpoint = load_vae(run)
     action_size = real_action_space(settings.env).shape[0]
     module = _new_module(settings, vae.settings.latent_size, action_size)
-    info = model_info(module.settings) | {"vae": checkpoint.sha256, "sample_latents": settings.sample_latents}
+    how = {"sample_latents": settings.sample_latents, "stall_steps": None}
+    info = model_info(module.settings) | {"vae": checkpoint.sha256, **how}
     weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     save_checkpoint(dynamics_folder(run), "best", info, weights)
 
@@ -218,12 +219,16 @@ def _reward_scale(latents: Latents) -> float:
 
 
 def _training_rewards(latents: Latents) -> npt.NDArray[np.float32]:
-    firsts = latents.first_steps()
-    return np.concatenate([latents.rewards[firsts[e] : firsts[e] + latents.lengths[e]] for e in latents.training()])
+    return np.asarray(latents.rewards[_training_steps(latents)])
 
 
-def _termination_ratio(latents: Latents) -> float:
+def _training_steps(latents: Latents) -> npt.NDArray[np.bool_]:
+    is_training = np.zeros(len(latents.lengths), bool)
+    is_training[latents.training()] = True
+    return np.repeat(is_training, latents.lengths)
+
+
+def _termination_ratio(latents: Latents, stall_steps: int | None) -> float:
     """How much a termination weighs: the ratio of the classes, within bounds."""
-    num_terminations = int(latents.terminated[latents.training()].sum())
-    steps = int(latents.lengths[latents.training()].sum())
-    return min(steps / max(num_terminations, 1), _MAX_TERMINATION_WEIGHT)
+    over = latents.over(stall_steps)[_training_steps(latents)]
+    return float(min(len(over) / max(over.sum(), 1), _MAX_TERMINATION_WEIGHT))

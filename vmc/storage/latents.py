@@ -55,6 +55,22 @@ class Latents:
         """Positions of the training episodes."""
         return np.flatnonzero(self.index % 10 != 3)
 
+    def over(self, stall_steps: int | None) -> npt.NDArray[np.bool_]:
+        """Steps at which a dream shall end, (S,): the terminations, and each stretch without a positive reward that is
+        `stall_steps` long or longer (None: no stretch is).
+        """
+        firsts = self.first_steps()
+        over = np.zeros(len(self.rewards), bool)
+        over[(firsts + self.lengths - 1)[self.terminated]] = True
+        if stall_steps is not None:
+            for first, length in zip(firsts, self.lengths, strict=True):
+                paid = np.flatnonzero(self.rewards[first : first + length] > 0)
+                bounds = np.concatenate([[-1], paid, [length]])
+                for before, after in zip(bounds[:-1] + 1, bounds[1:], strict=True):
+                    if after - before >= stall_steps:
+                        over[first + before : first + after] = True
+        return over
+
     def active(self) -> npt.NDArray[np.bool_]:
         """Which latent dimensions say anything, (Z,): V has silenced the others, or sees a constant there."""
         varies: npt.NDArray[np.bool_] = np.ptp(self.means, axis=0) > 0
