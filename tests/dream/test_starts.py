@@ -1,7 +1,11 @@
+import dataclasses
+
 import numpy as np
+import pytest
 import torch
 
 from vmc.dream.starts import record_starts
+from vmc.errors import VmcError
 from vmc.models.dynamics import MDNRNN
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.seeding import stream
@@ -25,14 +29,14 @@ def _dynamics() -> MDNRNN:
 def test_starts_are_recorded_moments_with_the_state_that_m_had_there() -> None:
     latents, dynamics = _latents(), _dynamics()
     starts = record_starts(dynamics, latents, np.array([1]), sample_latents=False, seed=0)
-    assert len(starts) == 4  # steps 0, 10, 20 and 30 of an episode of 31
+    assert len(starts) == 3  # steps 0, 10 and 20 of an episode that step 30 terminated
     drawn, hidden = starts.draw([stream(seed, "test") for seed in range(40)])
     first_frame, first_step = 26, 25
     with torch.no_grad():
-        for t in (0, 10, 20, 30):
+        for t in (0, 10, 20):
             frame = torch.from_numpy(latents.means[first_frame + t])
             matches = (drawn == frame).all(dim=1)
-            assert matches.any()  # each of 4 moments is missed by 40 draws once in 100,000
+            assert matches.any()  # each of 3 moments is missed by 40 draws once in 10 million
             expected = dynamics.initial_hidden(1)
             for step in range(t):
                 z = torch.from_numpy(latents.means[None, first_frame + step])
@@ -47,3 +51,15 @@ def test_a_draw_depends_on_its_own_generator_alone() -> None:
     many, _ = starts.draw([stream(seed, "test") for seed in (7, 8, 9)])
     one, _ = starts.draw([stream(8, "test")])
     assert torch.equal(many[1:2], one)
+
+
+def test_no_dream_starts_where_an_episode_is_lost() -> None:
+    latents = _latents()
+    rewards = np.ones_like(latents.rewards)
+    rewards[5:22] = 0  # of the first episode, 25 steps long
+    latents = dataclasses.replace(latents, rewards=rewards)
+    chosen = np.array([0])
+    assert len(record_starts(_dynamics(), latents, chosen, True, 0, stall_steps=17)) == 1  # 0, not 10 and 20
+    assert len(record_starts(_dynamics(), latents, chosen, True, 0, stall_steps=18)) == 3
+    with pytest.raises(VmcError, match="--stall-steps above 1"):
+        record_starts(_dynamics(), dataclasses.replace(latents, rewards=-rewards), chosen, True, 0, stall_steps=1)

@@ -1,10 +1,14 @@
 """Every kind of M through the stages, on the toy."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from conftest import TOY, ToyRun, toy_settings
 
 from vmc.errors import VmcError
@@ -13,11 +17,14 @@ from vmc.models.backbones import BACKBONES
 from vmc.models.checkpoints import vae_checkpoint
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_dynamics
+from vmc.stages.encode import ensure_latents
 from vmc.stages.evaluate import test_controller as evaluate
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.latents import write_latents
 from vmc.storage.metrics import read_metrics
+from vmc.storage.rollouts import RolloutDataset
 
 
 def _train(toy: ToyRun, **values: Any) -> None:
@@ -80,3 +87,17 @@ def _rewrite(folder: Path, name: str) -> None:
         for field in names:
             checkpoint.info.get(settings, {field: None}).pop(field)
     save_checkpoint(folder, name, checkpoint.info, checkpoint.weights, checkpoint.state or None)
+
+
+def test_stalls_count_as_terminations(toy: ToyRun) -> None:
+    """The toy always pays, so of each reward the least of the data is taken away: some stretches pay nothing."""
+    latents, vae = ensure_latents(_fresh(toy).run, RolloutDataset(toy.data), torch.device("cpu"))
+    unpaid = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
+    digests = [episode.digest for episode in RolloutDataset(toy.data).episodes]
+    write_latents(toy.run / "latents.h5", unpaid, vae.sha256, digests)
+    _train(toy, stall_steps=2)
+    report = json.loads((toy.run / "mdrnn" / "report.json").read_text())
+    over = np.split(unpaid.over(2), unpaid.first_steps()[1:])
+    expected = sum(over[position].sum() for position in unpaid.held_out())
+    assert report["terminations"] == expected > unpaid.terminated[unpaid.held_out()].sum()
+    assert load_checkpoint(toy.run / "mdrnn", "best", "vmc train-mdrnn").info["stall_steps"] == 2

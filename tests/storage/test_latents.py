@@ -164,3 +164,19 @@ def test_the_held_out_episodes_are_those_of_v() -> None:
     training, held_out = split_held_out(stored)
     assert index[latents.training()].tolist() == [episode.index for episode in training]
     assert index[latents.held_out()].tolist() == [episode.index for episode in held_out]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([-0.1, 0.0, 3.3]), min_size=11, max_size=11), st.integers(1, 6))
+def test_dreams_are_over_at_terminations_and_in_long_stretches_without_reward(rewards: list[float], least: int) -> None:
+    latents = replace(_latents(), rewards=np.array(rewards, np.float32))
+    expected = []
+    for position, length in enumerate(LENGTHS):
+        unpaid = [reward <= 0 for reward in latents.episode(position).rewards]
+        for t in range(length):
+            before = next((k for k in range(t, -1, -1) if not unpaid[k]), -1)
+            after = next((k for k in range(t, length) if not unpaid[k]), length)
+            is_last_of_terminated = t + 1 == length and bool(latents.terminated[position])
+            expected.append(is_last_of_terminated or (unpaid[t] and after - before - 1 >= least))
+    assert latents.over(least).tolist() == expected
+    assert latents.over(None).nonzero()[0].tolist() == [2, 10]  # the terminations alone
