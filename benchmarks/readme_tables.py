@@ -44,6 +44,17 @@ def scores_table() -> str:
     return "\n".join(rows)
 
 
+def ablation_table() -> str:
+    """The rows of `vmc ablate`, with what each has cost."""
+    rows = ["| | paper | mean ± std of 100 | 95% of the mean | real frames | hours |", "|---|---|---|---|---|---|"]
+    for row in _load("ablation/ablation.json"):
+        low, high = row["ci95"]
+        cost = f"{row['real_frames'] / 1e6:.2f} million | {row['hours']:.2f}" if row["real_frames"] else "0 | 0"
+        score = f"**{row['mean']:.0f} ± {row['std']:.0f}** | {low:.0f} to {high:.0f}"
+        rows.append(f"| {row['title']} | {row['paper']} | {score} | {cost} |")
+    return "\n".join(rows)
+
+
 def bench_table() -> str:
     """`results/bench.json` as `vmc bench` prints it."""
     bench = _load("bench.json")
@@ -80,6 +91,7 @@ def temperatures_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores_table,
+    "ablation": ablation_table,
     "temperatures": temperatures_table,
     "bench": bench_table,
 }

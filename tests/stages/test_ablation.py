@@ -7,6 +7,7 @@ from conftest import TOY, ToyRun
 
 from vmc.cli import main
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.stages.export import export_run
 from vmc.storage.metrics import read_metrics
 
 
@@ -87,3 +88,11 @@ def test_a_source_without_models_is_told(folder: str, toy: ToyRun, tmp_path: Pat
     assert result.exit_code == 1
     assert "Error: " in result.output
     assert "best.json" in result.output
+
+
+def test_rows_can_share_an_exported_v_and_m(toy_session: ToyRun, tmp_path: Path) -> None:
+    """Of float16, which the rows must not write again in another width: M belongs to exactly that V."""
+    exported = tmp_path / "exported"
+    export_run(toy_session.run, exported)
+    _ablate(ToyRun(toy_session.data, exported), tmp_path / "rows", "v-only")
+    assert vae_checkpoint(tmp_path / "rows" / "v-only").sha256 == vae_checkpoint(exported).sha256

@@ -21,7 +21,7 @@ from vmc.stages.pipeline import PipelineSettings, run_pipeline, stage_settings
 from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
-from vmc.storage.checkpoint import save_checkpoint
+from vmc.storage.checkpoint import copy_checkpoint
 from vmc.storage.files import write_json
 from vmc.storage.rollouts import RolloutDataset
 
@@ -117,10 +117,10 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
 
     def make(settings: AblationSettings, run: Path) -> Cost:
         vae = vae_checkpoint(settings.source, settings.env)
-        save_checkpoint(vae_folder(run), "best", vae.info, vae.weights)
+        copy_checkpoint(vae, vae_folder(run))
         if trained:
             dynamics = dynamics_checkpoint(settings.source, vae)
-            save_checkpoint(dynamics_folder(run), "best", dynamics.info, dynamics.weights)
+            copy_checkpoint(dynamics, dynamics_folder(run))
         else:
             keep_untrained(make_settings(TrainMDRNNSettings, settings.env, {"epochs": 0, "seed": settings.seed}), run)
         preset = preset_values(settings.preset, settings.env, "train-controller")

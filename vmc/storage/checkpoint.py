@@ -77,6 +77,18 @@ def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, stat
     return str(files["weights"]["sha256"])
 
 
+def copy_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
+    """Copies a verified checkpoint byte for byte, so that what was built on it knows it again.
+
+    Raises:
+        VmcError: the folder cannot be written or is full.
+    """
+    files = json.loads(checkpoint.path.read_text(encoding="utf-8"))["files"].values()
+    for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar commits, so it comes last
+        with replacing(directory / name) as partial:
+            partial.write_bytes((checkpoint.path.parent / name).read_bytes())
+
+
 def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
     """Loads and verifies checkpoint `name`.
 
