@@ -82,9 +82,8 @@ def record_starts(
     over = _padded(latents.over(stall_steps)[:, None].astype(np.float32), steps, lengths)[:, moments, 0] > 0
     kept = (moments < torch.from_numpy(lengths)[:, None]) & ~over
     if not kept.any():
-        raise VmcError(
-            "No recorded moment is left to dream from.", f"Train M with --stall-steps above {stall_steps}, or without."
-        )
+        hint = "Collect longer or better episodes, or train M with a longer --stall-steps, or without."
+        raise VmcError(f"No recorded moment is left to dream from; stalls of {stall_steps} steps are not.", hint)
     device = hidden.h.device
     means, log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
     kept = kept.to(device)
