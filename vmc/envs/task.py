@@ -81,6 +81,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "train-mdrnn": {"epochs": 8},
     },
     "last-round": {
+        "train-mdrnn": {"epochs": 25},
         "train-controller": {
             "dream": False,
             "anew": False,
