@@ -61,18 +61,18 @@ class Task:
 _CARRACING_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 300, "max_steps": 200},
     "train-vae": {"epochs": 3},
-    "train-mdrnn": {"epochs": 20, "stall_steps": 100},
+    "train-mdrnn": {"epochs": 20},
     "train-controller": {
         "dream": True,
         "anew": True,
-        "generations": 40,
+        "generations": 20,
         "population": 64,
         "rollouts_per_candidate": 16,
         "horizon": 400,
         "temperature": 2.0,
         "step_size": 0.1,
-        "real_every": 20,
-        "evaluate_every": 20,
+        "real_every": 10,
+        "evaluate_every": 10,
     },
     "rounds": {"default": 11, "vae": 3},
     "later-rounds": {
@@ -81,7 +81,6 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "train-mdrnn": {"epochs": 8},
     },
     "last-round": {
-        "train-mdrnn": {"epochs": 25},
         "train-controller": {
             "dream": False,
             "anew": False,

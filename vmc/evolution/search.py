@@ -123,7 +123,7 @@ class Search:
                     arrays[key] = value
                 elif value is None or isinstance(value, bool | int | float | np.number):
                     numbers[key] = value.item() if isinstance(value, np.number) else value
-                elif type(value) is list and all(isinstance(v, float) for v in value):
+                elif type(value) is list and all(isinstance(v, float | np.ndarray) for v in value):
                     arrays[key] = np.array(value, np.float64)
         generator = self._normal.generator.bit_generator.state
         return arrays, {"attributes": _plain(numbers), "generator": generator}

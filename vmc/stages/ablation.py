@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from vmc.models.checkpoints import (
     vae_folder,
 )
 from vmc.stages.evaluate import test_controller
-from vmc.stages.pipeline import PipelineSettings, run_pipeline, stage_settings
+from vmc.stages.pipeline import PipelineSettings, run_pipeline
 from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
@@ -26,8 +26,6 @@ from vmc.storage.files import write_json
 from vmc.storage.rollouts import RolloutDataset
 
 TABLE = "ablation.json"
-# By how much the last search in the dream is longer than those that only lead to the next round.
-_LONGER = 2.5
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
 
 
 def _dream(settings: AblationSettings, run: Path) -> Cost:
-    """The whole chain, whose every round, the last too, evolves C in the dream; there the search goes on for longer."""
+    """The whole chain, whose every round, the last too, evolves C in the dream."""
     # The last round's own values are those of a search in reality.
     search = {**preset_values(settings.preset, settings.env, "train-controller"), "dream": True, **settings.overrides}
     rounds = preset_values(settings.preset, settings.env, "rounds")["default"]
@@ -152,11 +150,8 @@ def _dream(settings: AblationSettings, run: Path) -> Cost:
         {"train-controller": search},
     )
     records = run_pipeline(chain)
-    last = stage_settings(chain, "train-controller", rounds - 1)
-    last = replace(last, generations=round(_LONGER * last.generations))
-    counters = train_controller(last, data, run, settings.device, settings.workers)
-    seconds = sum(record.seconds for record in records if record.stage != "train-controller")
-    return Cost(RolloutDataset(data).num_frames + counters.steps["real"], seconds + counters.seconds)
+    looks = sum(record.figures.get("real steps", 0) for record in records[-3:] if record.stage == "train-controller")
+    return Cost(int(RolloutDataset(data).num_frames + looks), sum(record.seconds for record in records))
 
 
 def _nothing(settings: AblationSettings, run: Path) -> Cost:

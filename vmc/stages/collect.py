@@ -140,8 +140,8 @@ class _CollectWorker:
 def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> tuple[list[Policy], dict[str, object]]:
     """Policies that take turns by the episode's number, and their description.
 
-    The best C drives, then the mean of the search where it stands, then one of its candidates, then that mean
-    undisturbed: where a search has found what pays in the dream but not in reality, M has to see it.
+    The best C drives, then the mean of the search where it stands, then one of its candidates: where a search has
+    found what pays in the dream but not in reality, M has to see it. The candidates are noise enough.
     """
     import gymnasium as gym
 
@@ -154,7 +154,5 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
     agents = [load_agent(run, settings.env, settings.noise, name) for name in ("best", "latest")]
     sources = [agent.source for agent in agents]
-    policies: list[Policy] = [*agents]
-    if settings.noise:
-        policies += [load_candidates(run, settings.env), load_agent(run, settings.env, name="latest")]
+    policies: list[Policy] = [*agents, load_candidates(run, settings.env)] if settings.noise else [*agents]
     return policies, description | {"noise": settings.noise, "controllers": sources}
