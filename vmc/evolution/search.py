@@ -28,6 +28,8 @@ Array = npt.NDArray[np.float64]
 _PARTS = ("", "adapt_sigma", "sm", "sigma_vec", "best", "best.last", "fit", "_stoptolxstagnation")
 # Their attributes that a strategy made anew has alike, or that only pass from one call to the next.
 _DERIVED = {"timer", "C", "B", "D", "dC"}
+# What early versions did not store of a search with 300 parameters or more.
+_DIRECTIONS = "pop_injection_directions"
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,15 @@ class Search:
         """Puts back what `state` gave. Nothing but numbers is taken from it, so it cannot run code.
 
         Raises:
-            VmcError: a state of a search with another number of parameters.
+            VmcError: a state of a search with another number of parameters, or one that is not whole.
         """
         if arrays["mean"].shape != self._strategy.mean.shape:
             raise VmcError(f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}.")
+        if _DIRECTIONS not in arrays:
+            raise VmcError(
+                "The stored search lacks its injected directions: an older vmc stored it, so it cannot go on.",
+                "Search anew in another run, or remove the run's controller folder.",
+            )
         _make_lazy_attributes(self._strategy)
         for key, value in {**_unplain(values["attributes"]), **arrays}.items():
             part, _, name = key.rpartition(".")
