@@ -90,7 +90,8 @@ def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> 
     squash = action_squash(env, made)
     made.close()
     shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, squash.size)
-    starts = record_starts(dynamics, latents, latents.held_out(), checkpoint.info["sample_latents"], seed=0)
+    info = checkpoint.info
+    starts = record_starts(dynamics, latents, latents.held_out(), info["sample_latents"], 0, info["stall_steps"])
     world = DreamWorld(dynamics, DreamSettings(horizon=HORIZON))
     return DreamWorker(world, starts, starts, shape, squash), shape.num_parameters
 

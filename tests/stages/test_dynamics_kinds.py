@@ -90,7 +90,7 @@ def _rewrite(folder: Path, name: str) -> None:
 
 
 def test_stalls_count_as_terminations(toy: ToyRun) -> None:
-    """The toy always pays, so of each reward the least of the data is taken away: some stretches pay nothing."""
+    """From each reward the median is taken away, so that some stretches pay nothing."""
     latents, vae = ensure_latents(_fresh(toy).run, RolloutDataset(toy.data), torch.device("cpu"))
     unpaid = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
     digests = [episode.digest for episode in RolloutDataset(toy.data).episodes]

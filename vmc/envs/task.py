@@ -93,8 +93,8 @@ _CARRACING_LAPTOP: dict[str, Values] = {
     },
 }
 
-# As the paper: C grows up in a dream that began in a random policy's data, where only death ends an episode. Only a
-# smoke run has used these values so far.
+# As the paper: C grows up in a dream that began in a random policy's data, where only death ends an episode. C
+# has only found out what pays in the dream so far, not in reality.
 _TAKE_COVER_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 400, "policy": "random"},
     "train-vae": {"epochs": 4},

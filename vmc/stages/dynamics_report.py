@@ -16,7 +16,7 @@ from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import torch_stream
-from vmc.stages.sequences import LatentSequences, SequenceBatch
+from vmc.stages.sequences import SequenceBatch, sequences_of
 from vmc.storage.files import write_json
 from vmc.storage.latents import Latents
 
@@ -40,7 +40,7 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
     """
     dynamics, checkpoint = load_dynamics(run, load_vae(run)[1])
     dynamics.to(device)
-    sequences = LatentSequences(latents, checkpoint.info["sample_latents"], device, checkpoint.info.get("stall_steps"))
+    sequences = sequences_of(checkpoint, latents, device)
     generator = torch_stream(seed, "mdrnn/report", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
     active = sequences.active

@@ -31,7 +31,7 @@ from vmc.stages.device import choose_device
 from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.dynamics_report import open_loop, spread
 from vmc.stages.encode import ensure_latents
-from vmc.stages.sequences import LatentSequences, SequenceBatch
+from vmc.stages.sequences import SequenceBatch, sequences_of
 from vmc.stages.settings import FaithfulnessSettings
 from vmc.stages.train_controller import means_folder
 from vmc.storage.checkpoint import load_checkpoint, versions
@@ -59,7 +59,7 @@ def measure_faithfulness(
     latents, vae = ensure_latents(run, RolloutDataset(data), device)
     dynamics, checkpoint = load_dynamics(run, vae)
     dynamics.to(device)
-    sequences = LatentSequences(latents, checkpoint.info["sample_latents"], device, checkpoint.info.get("stall_steps"))
+    sequences = sequences_of(checkpoint, latents, device)
     generator = torch_stream(settings.seed, "faithfulness", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
     report = {

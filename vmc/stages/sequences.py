@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vmc.models.vae import sample_latent
+from vmc.storage.checkpoint import Checkpoint
 from vmc.storage.latents import Latents
 
 
@@ -79,3 +80,9 @@ class LatentSequences:
 
     def _column(self, values: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self._means.device)[:, None]
+
+
+def sequences_of(dynamics: Checkpoint, latents: Latents, device: torch.device) -> LatentSequences:
+    """The latents as this M was trained on them."""
+    info = dynamics.info
+    return LatentSequences(latents, info["sample_latents"], device, info.get("stall_steps"))
