@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -320,6 +321,26 @@ def test_several_temperatures_give_a_table_with_reality(toy: ToyRun) -> None:
     rows = json.loads((toy.run / "test-temperatures.json").read_text())
     assert [row["temperature"] for row in rows] == [0.5, 1.3, None]
     assert rows[2]["mean"] == json.loads((toy.run / "test.json").read_text())["mean"]
+
+
+def test_a_run_without_its_data_is_dreamed_from_the_moments_it_keeps(toy: ToyRun) -> None:
+    with_data = _run(*_command("test", toy.data.parent, episodes=4, horizon=20), "--dream")
+    assert "no episodes" not in with_data.stdout
+    shutil.rmtree(toy.data)
+    (toy.run / "latents.h5").unlink()
+    result = _run(*_command("test", toy.data.parent, episodes=4, horizon=20), "--dream")
+    assert result.exit_code == 0, result.stderr
+    assert f"the dreams begin at the moments kept in {toy.run}" in result.stdout
+    assert "mean return" in _search(toy).stdout
+    evolved = load_checkpoint(toy.run / "controller", "best", "vmc train-controller")
+    starts = read_sidecar(toy.run / "mdrnn", "starts", "vmc train-mdrnn")
+    assert evolved.info["data"] == starts["files"]["weights"]["sha256"]
+    (toy.run / "mdrnn" / "starts.json").unlink()
+    _assert_told(_search(toy), "There are no episodes in .*data", "Run `vmc rollouts` first")
+
+
+def _search(toy: ToyRun) -> Result:
+    return _run(*_command("train-controller", toy.data.parent, generations=1, workers=0), "--dream")
 
 
 def test_a_temperature_that_is_no_number_is_wrong_usage(toy: ToyRun) -> None:

@@ -132,6 +132,8 @@ def train_controller(
     defaults = preset_values(preset, env, "train-controller")
     settings = make_settings(TrainControllerSettings, env, defaults, {"seed": seed}, given)
     data, run = folders(env, preset, data, run)
+    if settings.dream:
+        _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
     where = "the dream" if settings.dream else "reality"
     click.echo(
@@ -178,6 +180,8 @@ def test(
 
         film_episode(env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
+    if settings.dream or len(temperatures) > 1:
+        _tell_starts(data, run)
     if len(temperatures) > 1:
         print_temperatures(test_temperatures(settings, temperatures, data, run, device, workers))
         return
@@ -188,6 +192,13 @@ def test(
         f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
     )
+
+
+def _tell_starts(data: Path, run: Path) -> None:
+    from vmc.stages.dreaming import begins_at_kept_moments
+
+    if begins_at_kept_moments(data, run):
+        click.echo(f"{data} has no episodes: the dreams begin at the moments kept in {run}, which M was trained on.")
 
 
 @main.command()

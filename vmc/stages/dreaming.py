@@ -14,20 +14,21 @@ import torch
 from gymnasium.spaces import Box
 
 from vmc.dream.starts import DreamStarts, record_starts
-from vmc.dream.trained import save_starts
+from vmc.dream.trained import load_dream, save_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import PREPROCESSINGS, action_squash, make_env
 from vmc.evolution.dreamed import DreamFitness, DreamWorker
 from vmc.executors import make_executor
+from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
 from vmc.models.controller import ControllerSettings
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.seeding import stream
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
-from vmc.storage.checkpoint import Checkpoint
+from vmc.storage.checkpoint import Checkpoint, has_checkpoint, read_sidecar
 from vmc.storage.latents import Latents
-from vmc.storage.rollouts import RolloutDataset, check_env_matches
+from vmc.storage.rollouts import RolloutDataset, check_env_matches, present_indices
 
 # Dreams begin in the newest episodes: the first ones of a run, by worse drivers, are mostly about the grass.
 _NEWEST = 100
@@ -60,12 +61,13 @@ def dream_fitness(
     It runs on worker processes of one thread each; on a GPU, in this process.
 
     Raises:
-        VmcError: V or M missing, corrupt or strangers to each other; no data.
+        VmcError: V or M missing, corrupt or strangers to each other; neither data nor kept moments.
     """
     device = choose_device(device_name)
-    dataset = RolloutDataset(source.data)
-    check_env_matches(dataset, source.env, PREPROCESSINGS)
-    ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
+    if not begins_at_kept_moments(source.data, source.run):
+        dataset = RolloutDataset(source.data)
+        check_env_matches(dataset, source.env, PREPROCESSINGS)
+        ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
     if device.type != "cpu":
         num_workers = 0
     make_worker = partial(make_dream_worker, source, settings, device_name)
@@ -75,12 +77,36 @@ def dream_fitness(
 
 
 def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:
-    """Loads V's latents and M, and finds the starts.
+    """Loads M and the moments to begin at.
 
     Raises:
-        VmcError: V or M missing, corrupt or strangers to each other; no data.
+        VmcError: V or M missing, corrupt or strangers to each other; neither data nor kept moments.
     """
     device = choose_device(device_name)
+    find_starts = _kept_starts if begins_at_kept_moments(source.data, source.run) else _recorded_starts
+    dynamics, training, held_out = find_starts(source, device)
+    made = make_env(source.env)
+    squash = action_squash(source.env, made)
+    made.close()
+    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, source.controller, squash)
+
+
+def begins_at_kept_moments(data: Path, run: Path) -> bool:
+    """Whether dreams begin at the moments kept beside M: there is no data set, and the run has them.
+
+    Held-out dreams then begin at the same moments as the others.
+    """
+    return not present_indices(data) and has_checkpoint(dynamics_folder(run), STARTS)
+
+
+def fingerprint_of_starts(data: Path, run: Path) -> str:
+    """What identifies the moments that dreams begin at."""
+    if begins_at_kept_moments(data, run):
+        return str(read_sidecar(dynamics_folder(run), STARTS, TRAIN_MDRNN)["files"]["weights"]["sha256"])
+    return RolloutDataset(data).fingerprint()
+
+
+def _recorded_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN, DreamStarts, DreamStarts]:
     latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
     dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
@@ -88,10 +114,12 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
         _starts(dynamics, checkpoint, latents, episodes, source.seed)
         for episodes in (latents.training()[-_NEWEST:], latents.held_out()[-_NEWEST:])
     )
-    made = make_env(source.env)
-    squash = action_squash(source.env, made)
-    made.close()
-    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, source.controller, squash)
+    return dynamics, training, held_out
+
+
+def _kept_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN, DreamStarts, DreamStarts]:
+    dream = load_dream(source.run, str(device))
+    return dream.dynamics, dream.starts, dream.starts
 
 
 def keep_starts(run: Path, latents: Latents, action_space: Box, seed: int, device: torch.device) -> None:

@@ -33,13 +33,12 @@ from vmc.models.checkpoints import (
 from vmc.models.controller import ControllerSettings
 from vmc.progress import Progress
 from vmc.seeding import env_seed
-from vmc.stages.dreaming import DreamSource, dream_fitness
+from vmc.stages.dreaming import DreamSource, dream_fitness, fingerprint_of_starts
 from vmc.stages.settings import TrainControllerSettings
 from vmc.stages.training import check_config
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import locked, write_json
 from vmc.storage.metrics import MetricsLog
-from vmc.storage.rollouts import RolloutDataset
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
@@ -82,7 +81,7 @@ def train_controller(
     body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "dream": settings.dream}
     if settings.dream:
-        inputs["data"] = RolloutDataset(data).fingerprint()  # dreams start from recorded moments
+        inputs["data"] = fingerprint_of_starts(data, run)
     folder = controller_folder(run)
     with locked(folder), _fitness(settings, shape, data, run, device_name, num_workers) as fitness:
         evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
