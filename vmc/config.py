@@ -33,6 +33,11 @@ def option(
     return dataclasses.field(default=default, metadata={"least": least, "above": above, "choices": choices})
 
 
+def with_younger_defaults(settings: Any, stored: Values) -> dict[str, Any]:
+    """Stored values of such settings; a setting that is younger than they are had the effect of its default."""
+    return {field.name: field.default for field in dataclasses.fields(settings)} | dict(stored)
+
+
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
 # For `vmc run`: how many rounds there are, and in how many of them V is trained; what differs from the second round
 # on (`episodes` are those added in each), and in the last.

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from conftest import TOY, ToyRun, toy_settings
@@ -100,6 +102,18 @@ def test_a_stall_ends_an_episode_as_a_truncation(tmp_path) -> None:
 def test_other_limits_in_one_folder_are_refused(name: str, toy_session: ToyRun) -> None:
     with pytest.raises(VmcError, match=f"with {name} = None; now it is 7"):
         collect(toy_settings("rollouts", **{name: 7}), toy_session.data, None, 0)
+
+
+def test_drives_without_noise_may_have_other_limits_than_those_with(toy: ToyRun) -> None:
+    def drive(episodes: int, **values: Any) -> None:
+        collect(toy_settings("rollouts", policy="controller", episodes=episodes, **values), toy.data, toy.run, 0)
+
+    drive(18, noise=0.5, max_steps=9)
+    drive(22, noise=0.0, max_steps=12)
+    with pytest.raises(VmcError, match="with max_steps = 9; now it is 12"):
+        drive(26, noise=0.5, max_steps=12)
+    lengths = [episode.length for episode in RolloutDataset(toy.data).episodes]
+    assert max(lengths[14:18]) <= 9 < max(lengths[18:])
 
 
 def test_a_folder_of_another_environment_is_refused(toy_session: ToyRun) -> None:

@@ -60,6 +60,14 @@ def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeyp
     assert run_pipeline(settings) == records
     assert len(ran) == 3  # the second time there was nothing to do
 
+    # Records of an older version, which did not know some setting yet.
+    file = tmp_path / "run" / "run.json"
+    older = json.loads(file.read_text())
+    del older[2]["settings"]["stall_steps"]
+    file.write_text(json.dumps(older))
+    run_pipeline(settings)
+    assert len(ran) == 3
+
     # More generations: the search goes on, what came before is left alone, and the score is made anew.
     longer = {**OVERRIDES, "train-controller": {**OVERRIDES["train-controller"], "generations": 4}}
     records = run_pipeline(replace(settings, overrides=longer))

@@ -167,6 +167,16 @@ def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
         load_agent(toy.run, TOY)
 
 
+def test_with_new_data_all_may_change_but_the_shape(toy: ToyRun) -> None:
+    collect(toy_settings("rollouts", episodes=18), toy.data, None, 0)
+    with pytest.raises(VmcError, match="was trained with dynamics = lstm; now it is gru"):
+        train_mdrnn(toy_settings("train-mdrnn", dynamics="gru"), toy.data, toy.run, "cpu")
+    changed = {"epochs": 1, "window": 8, "stall_steps": 5, "batch_size": 2}
+    counters, _ = train_mdrnn(toy_settings("train-mdrnn", **changed), toy.data, toy.run, "cpu")
+    assert counters.epoch == 41
+    assert load_checkpoint(toy.run / "mdrnn", "best", "").info["stall_steps"] == 5
+
+
 def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_session: ToyRun) -> None:
     dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
     latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))

@@ -86,7 +86,9 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
 
 def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
-        if source.policy["name"] != settings.policy:  # the first episodes of a run are often shorter
+        noise = source.policy.get("noise", settings.noise)
+        # The first episodes of a run are often shorter, and those without noise longer.
+        if (source.policy["name"], noise) != (settings.policy, settings.noise):
             continue
         for name in ("max_steps", "stall_steps"):
             was, now = source.policy.get(name), getattr(settings, name)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vmc.config import make_settings
+from vmc.config import make_settings, with_younger_defaults
 from vmc.envs import check_env
 from vmc.errors import VmcError
 from vmc.models.visions import choose_vision
@@ -79,7 +79,7 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     with locked(settings.run):
         records = _valid_records(settings)
         for position, (number, stage, chosen) in enumerate(due_stages(settings)):
-            if not _is_recorded(records, position, number, stage, asdict(chosen)):
+            if not _is_recorded(records, position, number, stage, chosen):
                 # What comes after was built on what this stage had before: it is looked at again.
                 del records[position:]
                 records.append(_run_stage(settings, records, number, stage, chosen))
@@ -112,11 +112,12 @@ def _run_stage(
     return StageRecord(number, stage, asdict(chosen), seconds, figures, _output(settings, stage))
 
 
-def _is_recorded(records: list[StageRecord], position: int, number: int, stage: str, settings: dict[str, Any]) -> bool:
+def _is_recorded(records: list[StageRecord], position: int, number: int, stage: str, settings: Any) -> bool:
     if position >= len(records):
         return False
     record = records[position]
-    return (record.round, record.stage, record.settings) == (number, stage, settings)
+    known = with_younger_defaults(settings, record.settings)
+    return (record.round, record.stage, known) == (number, stage, asdict(settings))
 
 
 def _valid_records(settings: PipelineSettings) -> list[StageRecord]:

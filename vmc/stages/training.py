@@ -10,9 +10,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vmc.config import with_younger_defaults
 from vmc.errors import VmcError
 from vmc.models.loading import load_weights
 from vmc.progress import Progress
@@ -32,6 +33,8 @@ _CHECKPOINT_SECONDS = 60.0
 WAITING = "waiting_share"
 # What may change when a stage is resumed: it only makes the training longer or shorter.
 _EXTENT = {"epochs", "patience"}
+# What may not change even where the data have: the weights go on.
+_SHAPE = {"env", "vision", "dynamics", "mixture"}
 
 
 class Trainable(Protocol):
@@ -260,11 +263,13 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     if not has_checkpoint(folder, "latest"):
         return Counters(plan.inputs)
     checkpoint = load_checkpoint(folder, "latest", plan.command)
-    check_config(checkpoint, plan.settings, plan.command, _EXTENT)
+    counters = Counters(**checkpoint.info["counters"])
+    other_data = counters.inputs != plan.inputs
+    free = plan.config.keys() - _SHAPE if other_data else _EXTENT
+    check_config(checkpoint, plan.settings, plan.command, free)
     load_weights(trainable.module, checkpoint).requires_grad_(True)
     _load_optimizer(trainable.optimizer, checkpoint)
-    counters = Counters(**checkpoint.info["counters"])
-    if counters.inputs != plan.inputs:
+    if other_data:
         # Other data: the weights and the optimiser go on, all else begins again.
         trainable.begin_phase()
         start = counters.epoch + (counters.unit > 0)
@@ -273,14 +278,11 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     return counters
 
 
-def check_config(checkpoint: Checkpoint, settings: Any, command: str, extent: set[str]) -> None:
-    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint.
-
-    A setting that is younger than the checkpoint had the effect of its default.
-    """
+def check_config(checkpoint: Checkpoint, settings: Any, command: str, free: Set[str]) -> None:
+    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint."""
     config = asdict(settings)
-    stored = {field.name: field.default for field in fields(settings)} | checkpoint.info["config"]
-    for name in sorted((stored.keys() | config.keys()) - extent):
+    stored = with_younger_defaults(settings, checkpoint.info["config"])
+    for name in sorted((stored.keys() | config.keys()) - free):
         if stored.get(name) != config.get(name):
             raise VmcError(
                 f"{checkpoint.path.parent} was trained with {name} = {stored.get(name)}; now it is {config.get(name)}.",
