@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +184,30 @@ def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_sessio
     training = DynamicsTraining(toy_settings("train-mdrnn"), latents, torch.device("cpu"))
     training.module.load_state_dict(dynamics.state_dict())
     training.module.reward_scale.mul_(3)
+    training.module.termination_weight.mul_(7)
     h = torch.randn(4, dynamics.settings.hidden_size)
-    before, scale = training.module.heads(h).reward, training.module.reward_scale.item()
-    training.begin_phase()
+    before, scale = training.module.heads(h), training.module.reward_scale.item()
+    odds = before.termination_logit - training.module.termination_weight.log()
+    training.begin_phase({"stall_steps": None})
+    after = training.module.heads(h)
     assert training.module.reward_scale.item() == pytest.approx(scale / 3)
-    torch.testing.assert_close(training.module.heads(h).reward, before)
+    torch.testing.assert_close(after.reward, before.reward)
+    torch.testing.assert_close(after.termination_logit - training.module.termination_weight.log(), odds)
+
+
+def test_where_other_steps_are_terminations_m_begins_at_their_rate(toy_session: ToyRun) -> None:
+    dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
+    latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))
+    latents = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
+    training = DynamicsTraining(toy_settings("train-mdrnn", stall_steps=2), latents, torch.device("cpu"))
+    training.module.load_state_dict(dynamics.state_dict())
+    training.begin_phase({"stall_steps": None})
+    steps = np.split(latents.over(2), latents.first_steps()[1:])
+    rate = np.concatenate([steps[position] for position in latents.training()]).mean()
+    logits = training.module.heads(torch.randn(4, dynamics.settings.hidden_size)).termination_logit
+    said = (logits - training.module.termination_weight.log()).sigmoid()
+    torch.testing.assert_close(said, torch.full((4,), rate, dtype=torch.float32))
+    assert 0.02 < rate < 0.9
 
 
 def test_too_few_frames_for_a_batch_are_told(toy_session: ToyRun, tmp_path: Path) -> None:

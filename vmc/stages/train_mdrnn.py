@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import ceil
+from collections.abc import Iterator, Mapping
+from math import ceil, log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,9 @@ from vmc.storage.files import locked
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
 
-_MAX_TERMINATION_WEIGHT = 100.0
+# As the original's `restart_factor` (hardmaru's `doomrnn/doomrnn.py`). At 100 terminations take all the capacity that the
+# clipped gradient has, at the mixture's cost.
+_MAX_TERMINATION_WEIGHT = 10.0
 
 
 class DynamicsTraining:
@@ -49,8 +52,10 @@ class DynamicsTraining:
         self.module.silence(self._sequences.silent)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
-        self._termination_weight = _termination_ratio(latents, settings.stall_steps)
+        self._termination_rate = _termination_rate(latents, settings.stall_steps)
+        self._termination_weight = min(1 / self._termination_rate, _MAX_TERMINATION_WEIGHT)
         self.module.termination_weight.fill_(self._termination_weight)
+        self._expect_the_usual_terminations()
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
 
     def num_units(self) -> int:
@@ -68,10 +73,10 @@ class DynamicsTraining:
         return self._sequences.batch(order[first : first + self._settings.batch_size], generator)
 
     @torch.no_grad()
-    def begin_phase(self) -> None:
-        """Measures rewards in the new data's standard deviation; the head is rescaled, so it predicts what it did.
+    def begin_phase(self, before: Mapping[str, Any]) -> None:
+        """Measures rewards in the new data's standard deviation, and weighs terminations by their new rarity.
 
-        V may have silenced other dimensions than before.
+        The heads are moved, so they predict what they did. V may have silenced other dimensions than before.
 
         Drivers earn other rewards than random policies: in the old units their errors would swamp the mixture's loss.
         """
@@ -80,7 +85,21 @@ class DynamicsTraining:
         self.module.reward.bias.mul_(ratio)
         self.module.silence(self._sequences.silent)
         self.module.reward_scale.fill_(self._reward_scale)
+        self.module.termination.bias.add_((self._termination_weight / self.module.termination_weight).log())
         self.module.termination_weight.fill_(self._termination_weight)
+        if before.get("stall_steps") != self._settings.stall_steps:
+            self._expect_the_usual_terminations()
+
+    @torch.no_grad()
+    def _expect_the_usual_terminations(self) -> None:
+        """The head begins by saying how frequent terminations are, whatever it sees.
+
+        It would need an epoch to find that out, or longer where it has learnt that there are none, and its loss leaves
+        the mixture nothing of the clipped gradient for so long.
+        """
+        rate = torch.tensor(self._termination_rate)
+        self.module.termination.weight.zero_()
+        self.module.termination.bias.fill_(torch.logit(rate, eps=1e-6) + log(self._termination_weight))
 
     def kept_weights(self) -> dict[str, Tensor]:
         """M's weights as they are."""
@@ -228,7 +247,7 @@ def _training_steps(latents: Latents) -> npt.NDArray[np.bool_]:
     return np.repeat(is_training, latents.lengths)
 
 
-def _termination_ratio(latents: Latents, stall_steps: int | None) -> float:
-    """How much a termination weighs: the ratio of the classes, within bounds."""
+def _termination_rate(latents: Latents, stall_steps: int | None) -> float:
+    """The share of the steps at which a dream shall end, or as if there were one where there is none."""
     over = latents.over(stall_steps)[_training_steps(latents)]
-    return float(min(len(over) / max(over.sum(), 1), _MAX_TERMINATION_WEIGHT))
+    return float(max(over.sum(), 1) / len(over))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class VAETraining:
         self.optimizer.step()
         return _figures(loss)
 
-    def begin_phase(self) -> None:
+    def begin_phase(self, before: Mapping[str, Any]) -> None:
         """Nothing in V depends on the data but its weights."""
 
     def validate(self) -> dict[str, float]:

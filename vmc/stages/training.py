@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,8 +60,8 @@ class Trainable(Protocol):
         """Trains one unit; returns its figures, `loss` among them."""
         ...
 
-    def begin_phase(self) -> None:
-        """Called when a loaded model is about to train on other data than before."""
+    def begin_phase(self, before: Mapping[str, Any]) -> None:
+        """Called when a loaded model is about to train on other data than before; `before` is its checkpoint's info."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -271,7 +271,7 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     _load_optimizer(trainable.optimizer, checkpoint)
     if other_data:
         # Other data: the weights and the optimiser go on, all else begins again.
-        trainable.begin_phase()
+        trainable.begin_phase(checkpoint.info)
         start = counters.epoch + (counters.unit > 0)
         return Counters(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
     counters.finished = counters.finished and _finished(plan, counters)
