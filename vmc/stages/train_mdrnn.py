@@ -33,9 +33,9 @@ from vmc.storage.files import locked
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
 
-# As the original's `restart_factor` (hardmaru's `doomrnn/doomrnn.py`). At 100 terminations take all the capacity that the
-# clipped gradient has, at the mixture's cost.
-_MAX_TERMINATION_WEIGHT = 10.0
+# Terminations weigh as if they were this share of the steps, but not more than as in the original (`restart_factor` of
+# hardmaru's `doomrnn/doomrnn.py`): what they weigh more, the mixture has less of the clipped gradient.
+_TERMINATION_SHARE, _MAX_TERMINATION_WEIGHT = 0.03, 10.0
 
 
 class DynamicsTraining:
@@ -53,7 +53,8 @@ class DynamicsTraining:
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
         self._termination_rate = _termination_rate(latents, settings.stall_steps)
-        self._termination_weight = min(1 / self._termination_rate, _MAX_TERMINATION_WEIGHT)
+        weight = _TERMINATION_SHARE / self._termination_rate
+        self._termination_weight = float(np.clip(weight, 1.0, _MAX_TERMINATION_WEIGHT))
         self.module.termination_weight.fill_(self._termination_weight)
         self._expect_the_usual_terminations()
         self.optimizer = torch.optim.Adam(self.module.parameters(), settings.learning_rate)
