@@ -85,6 +85,10 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
     policies = [dataset.sources[episode.path].policy["name"] for episode in dataset.episodes]
     assert policies == ["brownian"] * 6 + ["controller"] * 4
     assert records[7].figures["generations"] == 6  # three more, from the first round's best
+    shutil.rmtree(tmp_path / "run" / "controller")
+    again = run_pipeline(_settings(tmp_path, rounds=2))
+    assert [record.stage for record in again] == [record.stage for record in records]
+    assert all(record.seconds > 0 for record in again)
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(

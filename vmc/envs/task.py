@@ -93,8 +93,8 @@ _CARRACING_LAPTOP: dict[str, Values] = {
     },
 }
 
-# C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in a
-# long one it finds a place where M, which has seen nobody live there, forgets to shoot. Later rounds show M what C does.
+# C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in
+# long ones it finds places where M, which has seen nobody live there, forgets to shoot. Rounds show M what C does.
 _TAKE_COVER_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 1600, "policy": "random"},
     "train-vae": {"epochs": 1},

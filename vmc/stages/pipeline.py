@@ -108,7 +108,8 @@ def _run_stage(
 ) -> StageRecord:
     seconds, figures = _RUNNERS[stage](settings, chosen)
     if stage in _CUMULATIVE:
-        seconds -= sum(record.seconds for record in before if record.stage == stage)
+        earlier = sum(record.seconds for record in before if record.stage == stage)
+        seconds -= earlier if earlier < seconds else 0  # its folder was removed since
     return StageRecord(number, stage, asdict(chosen), seconds, figures, _output(settings, stage))
 
 
