@@ -39,8 +39,9 @@ def with_younger_defaults(settings: Any, stored: Values) -> dict[str, Any]:
 
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
-# For `vmc run`: how many rounds there are, and in how many of them V is trained; what differs from the second round
-# on (`episodes` are those added in each), and in the last.
+# For `vmc run`: how many rounds there are, in how many of them V is trained, and how many are the last ones (1 unless
+# given); what differs from the second round on (`episodes` are those added in each), and in the last ones. For `vmc
+# ablate`: what differs in a search in reality from nothing.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Does everything work? Half a minute on 2 cores.
     "smoke": {
@@ -59,7 +60,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 4, "max_steps": 300},
         "rounds": {"default": 1, "vae": 2},
         "later-rounds": {"rollouts": {"episodes": 4}},
-        "last-round": {},
+        "last-rounds": {},
+        "real-search": {},
     },
     # Something that works, on 2 cores and no GPU. The tasks in `vmc/envs/task.py` have values of their own.
     "laptop": {
@@ -75,7 +77,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 2},
         "later-rounds": {"rollouts": {"episodes": 40}},
-        "last-round": {},
+        "last-rounds": {},
+        "real-search": {},
     },
     # The paper's own numbers: 64 cores and days.
     "paper": {
@@ -92,7 +95,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 1000},
         "later-rounds": {"rollouts": {"episodes": 10_000}},
-        "last-round": {},
+        "last-rounds": {},
+        "real-search": {},
     },
 }
 DEFAULT_PRESET = "laptop"

@@ -14,7 +14,7 @@ from vmc.config import PRESETS, make_settings
 from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_env, get_task, make_env
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
-from vmc.stages.settings import STAGES, preset_values
+from vmc.stages.settings import STAGES, TrainControllerSettings, preset_values
 
 BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the least number is nothing
 
@@ -149,7 +149,9 @@ def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monke
 def test_a_tasks_values_are_settings(name: str) -> None:
     """Every stage's values can be made into its settings; nothing else is there."""
     assert get_task(name).laptop.keys() <= PRESETS["laptop"].keys()
-    for later in ("later-rounds", "last-round"):
+    searches = (preset_values("laptop", name, key) for key in ("train-controller", "real-search"))
+    make_settings(TrainControllerSettings, name, *searches)
+    for later in ("later-rounds", "last-rounds"):
         values = preset_values("laptop", name, later)
         assert values.keys() <= STAGES.keys()
         for stage, kind in STAGES.items():

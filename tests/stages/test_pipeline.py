@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import TOY, TOY_VALUES
 
+from vmc.envs import TASKS
 from vmc.errors import VmcError
 from vmc.stages import pipeline
 from vmc.stages.pipeline import PipelineSettings, run_pipeline
@@ -89,6 +90,19 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
     again = run_pipeline(_settings(tmp_path, rounds=2))
     assert [record.stage for record in again] == [record.stage for record in records]
     assert all(record.seconds > 0 for record in again)
+
+
+def test_the_last_rounds_have_values_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = {
+        "later-rounds": {"rollouts": {"episodes": 3, "max_steps": 5}},
+        "last-rounds": {"rollouts": {"max_steps": 7}},
+        "rounds": {"default": 4, "vae": 1, "last": 2},
+    }
+    monkeypatch.setitem(TASKS, TOY, replace(TASKS[TOY], laptop=laptop))
+    settings = replace(_settings(tmp_path, rounds=4), preset="laptop", overrides={"rollouts": {"episodes": 6}})
+    limits = [pipeline.stage_settings(settings, "rollouts", number) for number in range(4)]
+    assert [each.max_steps for each in limits] == [None, 5, 7, 7]
+    assert [each.episodes for each in limits] == [6, 9, 12, 15]
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(

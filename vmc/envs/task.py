@@ -43,7 +43,7 @@ class Task:
         latent_size: Z, V's width (`identity` has the vector's own).
         hidden_size: H, M's width.
         controller_inputs: what C sees of z, h and c.
-        laptop: by stage (and `rounds`, `later-rounds`, `last-round`), values that beat the default preset's.
+        laptop: values that beat the default preset's, by the same keys.
     """
 
     own_id: str | None = None
@@ -74,23 +74,18 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "real_every": 10,
         "evaluate_every": 10,
     },
-    "rounds": {"default": 11, "vae": 3},
+    "rounds": {"default": 13, "vae": 3, "last": 2},
     "later-rounds": {
         "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
         "train-mdrnn": {"epochs": 8},
     },
-    "last-round": {
-        "train-controller": {
-            "dream": False,
-            "anew": False,
-            "generations": 40,
-            "rollouts_per_candidate": 2,
-            "stall_steps": 100,
-            "step_size": 0.04,
-            "evaluate_every": 5,
-        },
+    "last-rounds": {
+        "rollouts": {"noise": 0.0, "max_steps": 700, "stall_steps": 300},
+        "train-mdrnn": {"epochs": 24, "stall_steps": 100},
+        "train-controller": {"generations": 100, "real_every": 20, "evaluate_every": 20},
     },
+    "real-search": {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5},
 }
 
 # C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in
@@ -116,7 +111,7 @@ _TAKE_COVER_LAPTOP: dict[str, Values] = {
         "rollouts": {"episodes": 100, "noise": 0.3},
         "train-mdrnn": {"epochs": 2},
     },
-    "last-round": {},
+    "last-rounds": {},
     "test": {"temperature": 1.15, "sample_termination": True, "horizon": 2100},
 }
 

@@ -122,9 +122,8 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
         else:
             keep_untrained(make_settings(TrainMDRNNSettings, settings.env, {"epochs": 0, "seed": settings.seed}), run)
         preset = preset_values(settings.preset, settings.env, "train-controller")
-        last = dict(preset_values(settings.preset, settings.env, "last-round").get("train-controller", {}))
-        last.pop("step_size", None)  # the last round polishes what others have found; here there is nothing yet
-        values = [preset, last, {"dream": False, "seed": settings.seed, **given}, settings.overrides]
+        own = preset_values(settings.preset, settings.env, "real-search")
+        values = [preset, own, {"dream": False, "seed": settings.seed, **given}, settings.overrides]
         search = make_settings(TrainControllerSettings, settings.env, *values)
         counters = train_controller(search, run, run, settings.device, settings.workers)
         return Cost(counters.steps["real"], counters.seconds)
@@ -133,9 +132,7 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
 
 
 def _dream(settings: AblationSettings, run: Path) -> Cost:
-    """The whole chain, whose every round, the last too, evolves C in the dream."""
-    # The last round's own values are those of a search in reality.
-    search = {**preset_values(settings.preset, settings.env, "train-controller"), "dream": True, **settings.overrides}
+    """The whole chain, whose every round evolves C in the dream."""
     rounds = preset_values(settings.preset, settings.env, "rounds")["default"]
     data = run / "data"
     chain = PipelineSettings(
@@ -147,7 +144,7 @@ def _dream(settings: AblationSettings, run: Path) -> Cost:
         run,
         settings.device,
         settings.workers,
-        {"train-controller": search},
+        {"train-controller": {"dream": True, **settings.overrides}},
     )
     records = run_pipeline(chain)
     looks = sum(record.figures.get("real steps", 0) for record in records[-3:] if record.stage == "train-controller")

@@ -221,6 +221,6 @@ STAGES: dict[str, type] = {
 
 
 def preset_values(preset: str, env: str, stage: str) -> dict[str, Any]:
-    """A preset's values for a stage, `rounds`, `later-rounds` or `last-round`; the task's own come first."""
+    """A preset's values for a stage, or another of its keys (`vmc.config.PRESETS`); the task's own come first."""
     own = get_task(env).laptop.get(stage, {}) if preset == DEFAULT_PRESET else {}
     return {**PRESETS[preset][stage], **own}
