@@ -82,7 +82,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
     },
     "last-rounds": {
         "rollouts": {"noise": 0.0, "max_steps": 700, "stall_steps": 300},
-        "train-mdrnn": {"epochs": 24, "stall_steps": 100},
+        "train-mdrnn": {"epochs": 10, "stall_steps": 100},
         "train-controller": {"generations": 100, "real_every": 20, "evaluate_every": 20},
     },
     "real-search": {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5},
