@@ -40,8 +40,8 @@ def with_younger_defaults(settings: Any, stored: Values) -> dict[str, Any]:
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
 # For `vmc run`: how many rounds there are, in how many of them V is trained, and how many are the last ones (1 unless
-# given); what differs from the second round on (`episodes` are those added in each), and in the last ones. For `vmc
-# ablate`: what differs in a search in reality from nothing.
+# given, and never the first); what differs from the second round on (`episodes` are those added in each), and in the
+# last ones. For `vmc ablate`: what differs in a search in reality from nothing.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Does everything work? Half a minute on 2 cores.
     "smoke": {

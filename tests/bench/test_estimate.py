@@ -33,12 +33,12 @@ def test_the_papers_run_is_what_the_paper_says() -> None:
 def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
     found = estimate_run(_settings("laptop", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
-    assert [cost.unit for cost in searches] == ["dream steps", "dream steps", "frames"]  # the last one is real
-    assert [cost.work for cost in searches[:2]] == [20 * 64 * 16 * 400] * 2
-    looks = [16 * 3 * 1000] * 2  # every 10 generations, and before the first
+    assert {cost.unit for cost in searches} == {"dream steps"}
+    assert [cost.work for cost in searches] == [generations * 64 * 16 * 400 for generations in (20, 100, 100)]
+    looks = [16 * count * 1000 for count in (3, 6, 6)]  # every 10 or 20 generations, and before the first
     assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
-    collected = 300 * 200 + 2 * 80 * 500
-    assert found.real_frames == pytest.approx(collected + sum(looks) + searches[2].work)
+    collected = 300 * 200 + 2 * 80 * 700
+    assert found.real_frames == pytest.approx(collected + sum(looks))
 
 
 def test_the_command_prints_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

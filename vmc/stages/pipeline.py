@@ -162,8 +162,8 @@ def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     first: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
     if number > 0:
         layers.append(values("later-rounds").get(stage, {}))
-    if number + values("rounds").get("last", 1) >= settings.rounds:
-        layers.append(values("last-rounds").get(stage, {}))
+        if number + values("rounds").get("last", 1) >= settings.rounds:
+            layers.append(values("last-rounds").get(stage, {}))
     made: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
     if stage == "rollouts" and number > 0:
         added = values("later-rounds")["rollouts"]["episodes"]
