@@ -92,7 +92,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
 # long ones it finds places where M, which has seen nobody live there, forgets to shoot. Rounds show M what C does.
 _TAKE_COVER_LAPTOP: dict[str, Values] = {
     "rollouts": {"episodes": 1600, "policy": "random"},
-    "train-vae": {"epochs": 1},
+    "train-vae": {"epochs": 2},
     "train-mdrnn": {"epochs": 12},
     "train-controller": {
         "dream": True,
