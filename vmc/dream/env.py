@@ -30,7 +30,7 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         observations: `latent` (z), `features` ([z, h], what C sees) or `pixels` (V's picture of z).
         render_mode: None or `rgb_array`, V's picture of z.
         temperature: above 0; above 1 makes the dream more uncertain and harder to exploit.
-        sample_termination: terminate with M's probability; else where M's re-weighted one exceeds one half.
+        sample_termination: terminate with M's probability; else where that exceeds 0.15.
         device: where V and M run, when `run` is a folder.
 
     Raises:

@@ -103,3 +103,7 @@ class MDNRNN(nn.Module):
         mixture = mixture_from_outputs(self.mixture(h), self.settings.latent_size, self.settings.num_mixtures)
         reward = self.reward(h).squeeze(-1) * self.reward_scale
         return Prediction(mixture, reward, self.termination(h).squeeze(-1))
+
+    def termination_probability(self, logit: Tensor) -> Tensor:
+        """The probability of termination: what training has weighed is taken out of its logit."""
+        return (logit - self.termination_weight.log()).sigmoid()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vmc.dream.world import DreamSettings, DreamWorld, dream_along
+from vmc.dream.world import LIKELY_TERMINATION, DreamSettings, DreamWorld, dream_along
 from vmc.models.checkpoints import dynamics_folder
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
@@ -31,9 +31,9 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
 
     Returns:
         `nll_per_dimension` (nats); `reward_explained_variance` (1 - Var(error) / Var(reward));
-        `termination_precision` and `termination_recall` at probability 0.5; `dream_error_50`, the root mean
-        squared error of z over a 50-step dream under the recorded actions, and beside it `copy_error_50`, that of
-        predicting that nothing moves, and `spread`, the standard deviation of z, which is the error of an
+        `termination_precision` and `termination_recall` of the steps at which a dream would end; `dream_error_50`, the
+        root mean squared error of z over a 50-step dream under the recorded actions, and beside it `copy_error_50`,
+        that of predicting that nothing moves, and `spread`, the standard deviation of z, which is the error of an
         average; `dream_reward_correlation_50`, of the dreams' summed rewards with the recorded ones.
         What is said of z is said of the dimensions that V has not silenced.
         A figure that these episodes cannot give (no termination among them, say) is left out.
@@ -57,7 +57,8 @@ def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor) ->
         nll.append(negative_log_likelihood(mixture, batch.latents[:, 1:, active]).flatten())
         errors.append((prediction.reward - batch.rewards).flatten())
         rewards.append(batch.rewards.flatten())
-        predicted.append((prediction.termination_logit > 0).flatten())
+        probability = dynamics.termination_probability(prediction.termination_logit)
+        predicted.append((probability > LIKELY_TERMINATION).flatten())
         actual.append(batch.terminations.flatten() > 0)
     report = {"nll_per_dimension": torch.cat(nll).mean().item()}
     variance = torch.cat(rewards).var(unbiased=False).item()

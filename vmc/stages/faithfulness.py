@@ -93,11 +93,10 @@ def _open_loop_curves(
 def _calibration(dynamics: MDNRNN, batches: list[SequenceBatch]) -> dict[str, Any]:
     """M's expected reward and its probability of termination one step ahead, against what happened."""
     rewards, terminations = [], []
-    log_weight = dynamics.termination_weight.log()
     for batch in batches:
         prediction, _ = dynamics(batch.latents[:, :-1], batch.actions, dynamics.initial_hidden(1))
         rewards.append(torch.stack([prediction.reward[0], batch.rewards[0]]))
-        probability = (prediction.termination_logit - log_weight).sigmoid()
+        probability = dynamics.termination_probability(prediction.termination_logit)
         terminations.append(torch.stack([probability[0], batch.terminations[0]]))
     return {
         name: _binned(*torch.cat(pairs, dim=1).cpu().numpy())
