@@ -99,7 +99,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "real-search": {},
     },
 }
-DEFAULT_PRESET = "laptop"
+# As `laptop`, but the real environment never rewards C: it is only looked at, to choose which C is kept.
+PRESETS["dream"] = PRESETS["laptop"] | {
+    "train-controller": PRESETS["laptop"]["train-controller"] | {"dream": True, "real_every": 5}
+}
+DEFAULT_PRESET, DREAM_PRESET = "laptop", "dream"
 
 
 def make_settings(kind: type[Settings], env: str, *layers: Values) -> Settings:

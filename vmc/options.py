@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from vmc.config import DEFAULT_PRESET, PRESETS, plain_type
+from vmc.config import DEFAULT_PRESET, DREAM_PRESET, PRESETS, plain_type
 from vmc.envs import WORDS, env_slug, join_name, use_official_drawing
 from vmc.executors import available_cores
 
@@ -120,9 +120,10 @@ def _official(context: click.Context, parameter: click.Parameter, value: bool) -
 def folders(env: str, preset: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:
     """The data folder and the run folder, as given or by the environment's name.
 
-    The smoke preset has its own, so that a trial of a minute never becomes the start of a real run.
+    The presets `smoke` and `dream` have their own, so that a trial of a minute never becomes the start of a real run,
+    and a C that reality has rewarded never that of one which it must not.
     """
-    name = env_slug(env) + ("-smoke" if preset == "smoke" else "")
+    name = env_slug(env) + (f"-{preset}" if preset in ("smoke", DREAM_PRESET) else "")
     return data or Path("data") / name, run or Path("results") / name
 
 

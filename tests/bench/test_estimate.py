@@ -31,7 +31,7 @@ def test_the_papers_run_is_what_the_paper_says() -> None:
 
 
 def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
-    found = estimate_run(_settings("laptop", rounds=3), RATES)
+    found = estimate_run(_settings("dream", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert {cost.unit for cost in searches} == {"dream steps"}
     assert [cost.work for cost in searches] == [generations * 64 * 16 * 400 for generations in (20, 100, 100)]

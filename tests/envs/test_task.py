@@ -14,6 +14,7 @@ from vmc.config import PRESETS, make_settings
 from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_env, get_task, make_env
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
+from vmc.stages.pipeline import PipelineSettings, due_stages
 from vmc.stages.settings import STAGES, TrainControllerSettings, preset_values
 
 BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the least number is nothing
@@ -148,14 +149,24 @@ def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monke
 @pytest.mark.parametrize("name", TASKS)
 def test_a_tasks_values_are_settings(name: str) -> None:
     """Every stage's values can be made into its settings; nothing else is there."""
-    assert get_task(name).laptop.keys() <= PRESETS["laptop"].keys()
+    assert get_task(name).laptop.keys() | get_task(name).dream.keys() <= PRESETS["laptop"].keys()
     searches = (preset_values("laptop", name, key) for key in ("train-controller", "real-search"))
     make_settings(TrainControllerSettings, name, *searches)
-    for later in ("later-rounds", "last-rounds"):
-        values = preset_values("laptop", name, later)
-        assert values.keys() <= STAGES.keys()
-        for stage, kind in STAGES.items():
-            make_settings(kind, name, preset_values("laptop", name, stage), values.get(stage, {}))
+    for preset in ("laptop", "dream"):
+        for later in ("later-rounds", "last-rounds"):
+            values = preset_values(preset, name, later)
+            assert values.keys() <= STAGES.keys()
+            for stage, kind in STAGES.items():
+                make_settings(kind, name, preset_values(preset, name, stage), values.get(stage, {}))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_dream_preset_never_takes_its_fitness_from_reality(name: str) -> None:
+    rounds = preset_values("dream", name, "rounds")["default"]
+    settings = PipelineSettings(name, "dream", rounds, 0, Path("data"), Path("run"), "cpu", 0)
+    searches = [chosen for _, stage, chosen in due_stages(settings) if stage == "train-controller"]
+    assert len(searches) == rounds
+    assert all(search.dream and search.real_every for search in searches)
 
 
 def test_the_fast_carracing_takes_discrete_actions() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vmc.config import make_settings
+from vmc.config import DEFAULT_PRESET, DREAM_PRESET, make_settings
 from vmc.executors import available_cores, processor
 from vmc.models.checkpoints import (
     dynamics_checkpoint,
@@ -133,11 +133,12 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
 
 def _dream(settings: AblationSettings, run: Path) -> Cost:
     """The whole chain, whose every round evolves C in the dream."""
-    rounds = preset_values(settings.preset, settings.env, "rounds")["default"]
+    preset = DREAM_PRESET if settings.preset == DEFAULT_PRESET else settings.preset
+    rounds = preset_values(preset, settings.env, "rounds")["default"]
     data = run / "data"
     chain = PipelineSettings(
         settings.env,
-        settings.preset,
+        preset,
         rounds,
         settings.seed,
         data,

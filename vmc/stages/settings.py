@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vmc.config import DEFAULT_PRESET, PRESETS, option
+from vmc.config import DEFAULT_PRESET, DREAM_PRESET, PRESETS, option
 from vmc.envs import get_task
 from vmc.models.backbones import BACKBONES
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
@@ -222,5 +222,9 @@ STAGES: dict[str, type] = {
 
 def preset_values(preset: str, env: str, stage: str) -> dict[str, Any]:
     """A preset's values for a stage, or another of its keys (`vmc.config.PRESETS`); the task's own come first."""
-    own = get_task(env).laptop.get(stage, {}) if preset == DEFAULT_PRESET else {}
-    return {**PRESETS[preset][stage], **own}
+    task = get_task(env)
+    layers = {DEFAULT_PRESET: [task.laptop], DREAM_PRESET: [task.laptop, task.dream]}.get(preset, [])
+    values = dict(PRESETS[preset][stage])
+    for layer in layers:
+        values |= layer.get(stage, {})
+    return values
