@@ -107,12 +107,29 @@ def take_cover_table() -> str:
     return "\n".join(rows)
 
 
+def environments_table() -> str:
+    """The built-in entries' scores."""
+    rows = [
+        "| environment | mean return of 20 | solved at | random policy | real steps | time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in _load("environments.json"):
+        stopped = " (stopped after 10 generations)" if "generations=10" in row["command"] else ""
+        solved = "none" if row["threshold"] is None else f"{row['threshold']:g}"
+        rows.append(
+            f"| `{row['env']}`{stopped} | {row['mean']:.1f} ± {row['std']:.1f} | {solved} | {row['random']['mean']:.0f} "
+            f"| {row['real_steps'] / 1e6:.2f} million | {row['seconds']:.0f} s |"
+        )
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores_table,
     "ablation": ablation_table,
     "temperatures": temperatures_table,
     "take-cover": take_cover_table,
     "bench": bench_table,
+    "environments": environments_table,
 }
 
 
