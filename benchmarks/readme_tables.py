@@ -116,10 +116,15 @@ def environments_table() -> str:
     for row in _load("environments.json"):
         stopped = " (stopped after 10 generations)" if "generations=10" in row["command"] else ""
         solved = "none" if row["threshold"] is None else f"{row['threshold']:g}"
-        rows.append(
-            f"| `{row['env']}`{stopped} | {row['mean']:.1f} ± {row['std']:.1f} | {solved} | {row['random']['mean']:.0f} "
-            f"| {row['real_steps'] / 1e6:.2f} million | {row['seconds']:.0f} s |"
+        figures = (
+            f"`{row['env']}`{stopped}",
+            f"{row['mean']:.1f} ± {row['std']:.1f}",
+            solved,
+            f"{row['random']['mean']:.0f}",
+            f"{row['real_steps'] / 1e6:.2f} million",
+            f"{row['seconds']:.0f} s",
         )
+        rows.append(f"| {' | '.join(figures)} |")
     return "\n".join(rows)
 
 
