@@ -97,7 +97,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
 }
 # Drives to the end without noise, and an M that knows where one is lost.
 _CARRACING_DREAM: dict[str, Values] = {
-    "rounds": {"default": 15, "last": 4},
+    "rounds": {"default": 13, "last": 2},
     "last-rounds": {
         "rollouts": {"noise": 0.0, "max_steps": 700, "stall_steps": 300},
         "train-mdrnn": {"epochs": 10, "stall_steps": 100},
