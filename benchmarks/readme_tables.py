@@ -128,6 +128,23 @@ def environments_table() -> str:
     return "\n".join(rows)
 
 
+def dynamics_table() -> str:
+    """The kinds of M on one vector environment."""
+    heads = ("M", "mixture", "NLL", "dream error, 50 steps", "dream steps/s", "C, of 20 episodes")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in _load("dynamics-mountaincar.json")["rows"]:
+        figures = (
+            row["dynamics"],
+            row["mixture"],
+            f"{row['nll_per_dimension']:.2f}",
+            f"{row['dream_error_50']:.2f}",
+            f"{row['dream_steps_per_second']['median'] / 1e6:.1f} million",
+            f"{row['score']['mean']:.1f} ± {row['score']['std']:.1f}",
+        )
+        rows.append(f"| {' | '.join(figures)} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores_table,
     "ablation": ablation_table,
@@ -135,6 +152,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "take-cover": take_cover_table,
     "bench": bench_table,
     "environments": environments_table,
+    "dynamics": dynamics_table,
 }
 
 
