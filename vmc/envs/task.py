@@ -203,6 +203,7 @@ TASKS = {
             },
         },
     ),
+    # Short episodes: in long ones most candidates are paid for standing still.
     "BipedalWalker-v3": Task(
         hidden_size=32,
         controller_inputs="z",
@@ -210,11 +211,12 @@ TASKS = {
             "rollouts": {"episodes": 40},
             "train-mdrnn": {"epochs": 20},
             "train-controller": {
-                "generations": 40,
-                "population": 24,
-                "rollouts_per_candidate": 2,
-                "step_size": 0.3,
-                "target_return": 310.0,
+                "generations": 300,
+                "population": 64,
+                "rollouts_per_candidate": 1,
+                "step_size": 0.5,
+                "max_steps": 500,
+                "evaluate_every": 25,
             },
         },
     ),
