@@ -28,7 +28,7 @@ from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, read_sidecar
 from vmc.storage.latents import Latents
-from vmc.storage.rollouts import RolloutDataset, check_env_matches, present_indices
+from vmc.storage.rollouts import RolloutDataset, check_env_matches, holds_episodes
 
 # Dreams begin in the newest episodes: the first ones of a run, by worse drivers, are mostly about the grass.
 _NEWEST = 100
@@ -96,7 +96,7 @@ def begins_at_kept_moments(data: Path, run: Path) -> bool:
 
     Held-out dreams then begin at the same moments as the others.
     """
-    return not present_indices(data) and has_checkpoint(dynamics_folder(run), STARTS)
+    return not holds_episodes(data) and has_checkpoint(dynamics_folder(run), STARTS)
 
 
 def fingerprint_of_starts(data: Path, run: Path) -> str:

@@ -131,8 +131,7 @@ class TrainControllerSettings:
         max_steps: a time limit in training; None leaves it to the environment.
         stall_steps: truncate training episodes (not held-out ones) after so many steps without a positive reward.
         temperature, horizon: of the dream.
-        sample_termination: a dream terminates with M's probability, else where it is likelier than not in data in which
-            terminations count as much as all else.
+        sample_termination: a dream terminates with M's probability, else where that exceeds 0.15.
         real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
             which alone then decide which C is the best; None never looks at reality.
         anew: when V, M or the place of the fitness have changed, search from nothing again, not from the best C so far,

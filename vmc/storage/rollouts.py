@@ -226,9 +226,14 @@ class RolloutDataset:
         return self._open[path]
 
 
+def holds_episodes(directory: Path) -> bool:
+    """Whether there is a shard, whole or not: cheap, where `RolloutDataset` reads every episode's attributes."""
+    return any(directory.glob("*.h5"))
+
+
 def present_indices(directory: Path) -> set[int]:
     """The numbers of the episodes that a folder holds; empty when it holds none."""
-    if not any(directory.glob("*.h5")):
+    if not holds_episodes(directory):
         return set()
     return {episode.index for episode in RolloutDataset(directory).episodes}
 
