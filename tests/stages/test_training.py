@@ -10,6 +10,9 @@ import torch
 from conftest import TOY, ToyRun, toy_settings
 
 import vmc.stages.training
+from vmc.bench.models import make_latents
+from vmc.config import make_settings
+from vmc.envs import CARRACING
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
 from vmc.models.checkpoints import vae_folder
@@ -17,7 +20,7 @@ from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.visions import CERTAIN_LOG_VARIANCE
 from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
-from vmc.stages.settings import preset_values
+from vmc.stages.settings import TrainMDRNNSettings, preset_values
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import VAETraining, train_vae
 from vmc.stages.training import WAITING, Clocked
@@ -208,6 +211,24 @@ def test_where_other_steps_are_terminations_m_begins_at_their_rate(toy_session: 
     said = (logits - training.module.termination_weight.log()).sigmoid()
     torch.testing.assert_close(said, torch.full((4,), rate, dtype=torch.float32))
     assert 0.02 < rate < 0.9
+
+
+def test_an_epoch_has_every_episode_once_beside_others_of_its_length() -> None:
+    """Of lengths drawn between 20 and 100, random batches of 4 would be 30% padding; these are some 3%."""
+    latents = make_latents(1, int((lengths := np.random.default_rng(0).integers(20, 101, 300)).sum() + 299))
+    latents = replace(latents, lengths=lengths, index=np.arange(300), terminated=np.zeros(300, bool))
+    latents = replace(latents, actions=latents.actions[: lengths.sum()], rewards=latents.rewards[: lengths.sum()])
+    settings = make_settings(TrainMDRNNSettings, CARRACING, {"epochs": 1, "batch_size": 4})
+    training = DynamicsTraining(settings, latents, torch.device("cpu"))
+    epochs = [[batch.mask for batch in training.batches(epoch, 0)] for epoch in (0, 1)]
+    for masks in epochs:
+        assert len(masks) == training.num_units() == 68
+        found = torch.cat([mask.sum(dim=1) for mask in masks])
+        assert sorted(found.tolist()) == sorted(lengths[latents.training()])
+        assert found.sum() > 0.92 * sum(mask.numel() for mask in masks)
+    longest = [[mask.shape[1] for mask in masks] for masks in epochs]
+    assert longest[0] != longest[1]
+    assert longest[0] != sorted(longest[0])
 
 
 def test_too_few_frames_for_a_batch_are_told(toy_session: ToyRun, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_o
 # Terminations weigh as if they were this share of the steps, but not more than as in the original (`restart_factor` of
 # hardmaru's `doomrnn/doomrnn.py`): what they weigh more, the mixture has less of the clipped gradient.
 _TERMINATION_SHARE, _MAX_TERMINATION_WEIGHT = 0.03, 10.0
+# Batches whose episodes are sorted by length among themselves: padding is 14% of CarRacing's steps, in all sorted 1%.
+_SORTED_TOGETHER = 8
 
 
 class DynamicsTraining:
@@ -68,10 +70,20 @@ class DynamicsTraining:
 
     def batch(self, epoch: int, unit: int) -> SequenceBatch:
         """The epoch's `unit`-th batch of episodes, with z drawn for it."""
-        order = stream(self._settings.seed, "mdrnn/order", epoch).permutation(self._training)
-        first = unit * self._settings.batch_size
         generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
-        return self._sequences.batch(order[first : first + self._settings.batch_size], generator)
+        return self._sequences.batch(self._units(epoch)[unit], generator)
+
+    def _units(self, epoch: int) -> list[npt.NDArray[np.int64]]:
+        """The episodes of each batch of an epoch, at random but for this: a batch's are about equally long.
+
+        Drawn freely, two fifths of CarRacing's steps were padding, and few episodes reached a batch's last windows.
+        """
+        generator, size = stream(self._settings.seed, "mdrnn/order", epoch), self._settings.batch_size
+        order = generator.permutation(self._training)
+        groups = np.split(order, range(size * _SORTED_TOGETHER, len(order), size * _SORTED_TOGETHER))
+        order = np.concatenate([group[np.argsort(self._sequences.lengths[group], kind="stable")] for group in groups])
+        units = np.split(order, range(size, len(order), size))
+        return [units[position] for position in generator.permutation(len(units))]
 
     @torch.no_grad()
     def begin_phase(self, before: Mapping[str, Any]) -> None:
@@ -111,7 +123,8 @@ class DynamicsTraining:
         generator = torch_stream(self._settings.seed, "mdrnn/validation", device=self._device.type)
         sums: dict[str, float] = {}
         steps = 0.0
-        for episodes in np.array_split(self._held_out, ceil(len(self._held_out) / self._settings.batch_size)):
+        sorted_by_length = self._held_out[np.argsort(self._sequences.lengths[self._held_out], kind="stable")]
+        for episodes in np.array_split(sorted_by_length, ceil(len(sorted_by_length) / self._settings.batch_size)):
             batch = self._sequences.batch(episodes, generator)
             figures, _ = self._loss(batch, slice(None), self.module.initial_hidden(len(episodes)))
             weight = batch.mask.sum().item()
