@@ -109,3 +109,24 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
     scores = worker.run(DreamJob(np.repeat(_candidates(1), 3, axis=0), SEEDS, held_out=False)).returns
     np.testing.assert_array_equal(scores[0], scores[1])
     assert len(set(scores[0])) == len(SEEDS)
+
+
+def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
+    dynamics = _dynamics(toy_session.run)
+    with torch.no_grad():
+        dynamics.termination.weight.zero_()
+        dynamics.termination.bias.fill_(-3.0)
+        dynamics.termination_weight.fill_(1.0)
+    settings = DreamSettings(horizon=70, sample_termination=True)
+    worker = _worker(toy_session, settings)
+    worker._world = DreamWorld(dynamics, settings)
+    jobs = [DreamJob(_candidates(4), list(seeds), held_out=False) for seeds in (range(8), range(8, 16))]
+    expected = [worker.run(job) for job in jobs]
+    monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)
+    for job, scores in zip(jobs, expected, strict=True):
+        found = worker.run(job)
+        np.testing.assert_array_equal(found.lengths, scores.lengths)
+        np.testing.assert_allclose(found.returns, scores.returns, rtol=1e-4, atol=1e-4)
+    assert len(worker._graphed) == 1
+    assert 1 < expected[0].lengths.min() < expected[0].lengths.max()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Squash(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ActionSquash:
     """action = clip(offset + scale * tanh(u), low, high), per action dimension.
 
@@ -70,14 +71,21 @@ class ActionSquash:
 
     def torch(self, outputs: torch.Tensor) -> torch.Tensor:
         """PyTorch: (..., A) outputs to (..., A) actions, on the outputs' device and in their type."""
-        offset, scale, low, high = (
-            outputs.new_tensor(bound) for bound in (self.offset, self.scale, self.low, self.high)
-        )
+        offset, scale, low, high = _on_device(self, outputs.device, outputs.dtype)
         return (offset + scale * outputs.tanh()).clamp(low, high)
 
     def sample(self, rng: np.random.Generator) -> Floats:
         """A uniformly drawn action of the Box, (A,)."""
         return rng.uniform(self.low, self.high).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _on_device(squash: ActionSquash, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Copied once: a copy in every step would be a wait for the GPU in every step."""
+    import torch
+
+    bounds = squash.offset, squash.scale, squash.low, squash.high
+    return [torch.as_tensor(bound, device=device, dtype=dtype) for bound in bounds]
 
 
 @dataclass(frozen=True)

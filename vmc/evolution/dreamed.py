@@ -14,6 +14,7 @@ from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import Squash
 from vmc.evolution.fitness import Array, Scores
+from vmc.evolution.graphed import GraphedDreams
 from vmc.executors import Executor
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
@@ -52,6 +53,7 @@ class DreamWorker:
         self._starts = {False: training, True: held_out}
         self._controller = controller
         self._squash = squash
+        self._graphed: dict[tuple[int, int], GraphedDreams] = {}
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -60,10 +62,24 @@ class DreamWorker:
     def run(self, job: DreamJob) -> Scores:
         """Returns and lengths, each (P, R); every candidate meets the same starts and the same random numbers."""
         latents, hidden = self._starts[job.held_out].draw([stream(seed, "dream/start") for seed in job.seeds])
-        dreams = _Dreams.begin(len(job.candidates), latents, hidden)
         parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(latents.device)
         shape = (self._world.settings.horizon, self._world.latent_size)
         noise = _draw_noise([stream(seed, "dream/noise") for seed in job.seeds], *shape, latents.device)
+        dream = self._dream_on_gpu if latents.device.type == "cuda" else self._dream
+        returns, lengths = dream(parameters, latents, hidden, noise)
+        return Scores(returns.double().cpu().numpy(), lengths.cpu().numpy())
+
+    def _dream_on_gpu(self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
+        shape = (len(parameters), len(latents))
+        if shape not in self._graphed:
+            arguments = self._world, self._controller, self._squash, parameters, latents, hidden, noise
+            self._graphed[shape] = GraphedDreams(*arguments)
+        return self._graphed[shape].run(parameters, latents, hidden, noise)
+
+    def _dream(self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Returns and lengths, each (P, R); dreams that have ended stop costing."""
+        shape = (len(parameters), len(latents))
+        dreams = _Dreams.begin(len(parameters), latents, hidden)
         returns = torch.zeros(dreams.alive.numel(), device=latents.device)
         lengths = torch.zeros(dreams.alive.numel(), dtype=torch.int64, device=latents.device)
         for t in range(self._world.settings.horizon):
@@ -76,12 +92,11 @@ class DreamWorker:
             at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
             step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
             alive = dreams.alive.flatten()
-            returns.index_add_(0, dreams.rows(len(job.seeds)), torch.where(alive, step.rewards, 0))
-            lengths.index_add_(0, dreams.rows(len(job.seeds)), alive.long())
+            returns.index_add_(0, dreams.rows(len(latents)), torch.where(alive, step.rewards, 0))
+            lengths.index_add_(0, dreams.rows(len(latents)), alive.long())
             alive = (alive & ~step.terminated).view_as(dreams.alive)
             dreams = dreams._replace(latents=step.latents, hidden=step.hidden, alive=alive)
-        shape = (len(job.candidates), len(job.seeds))
-        return Scores(returns.view(shape).double().cpu().numpy(), lengths.view(shape).cpu().numpy())
+        return returns.view(shape), lengths.view(shape)
 
 
 class _Dreams(NamedTuple):

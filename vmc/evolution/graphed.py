@@ -1,0 +1,102 @@
+"""Dreams on a GPU: a step of all of them is one CUDA graph, so that the GPU never waits for Python between kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vmc.dream.world import DreamWorld, Noise
+from vmc.envs import Squash
+from vmc.models.backbones.contract import Hidden
+from vmc.models.controller import ControllerSettings, controller_outputs
+
+# Steps between two looks at whether any dream is still going: each waits for the GPU.
+_LOOK_EVERY = 32
+# PyTorch's own examples run a function so often on a side stream before they capture it.
+_WARM_UPS = 3
+
+
+class GraphedDreams:
+    """P x R dreams in tensors that stay where they are, which is what a graph wants.
+
+    A graph has one shape, so dreams that have ended are stepped on, and earn nothing.
+
+    Args:
+        candidates: (P, N), latents: (R, Z), hidden: fields (R, H), noise: fields (T, R, ...): examples, for the shapes.
+    """
+
+    def __init__(
+        self,
+        world: DreamWorld,
+        controller: ControllerSettings,
+        squash: Squash,
+        candidates: Tensor,
+        latents: Tensor,
+        hidden: Hidden,
+        noise: Noise,
+    ) -> None:
+        self._world, self._controller, self._squash = world, controller, squash
+        self._shape = shape = (len(candidates), len(latents))
+        self._candidates = candidates.clone()
+        self._noise = Noise(*(numbers.clone() for numbers in noise))
+        self._latents, self._hidden = (
+            _in_each(latents, shape[0]),
+            Hidden(*(_in_each(part, shape[0]) for part in hidden)),
+        )
+        self._t = torch.zeros(1, dtype=torch.int64, device=latents.device)
+        self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
+        self._returns, self._lengths = (
+            torch.zeros_like(self._alive, dtype=latents.dtype),
+            torch.zeros_like(self._alive).long(),
+        )
+        self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
+
+    def run(self, candidates: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Returns and lengths, each (P, R), of dreams that begin at these moments; arguments as at the start."""
+        self._candidates.copy_(candidates)
+        for kept, numbers in zip(self._noise, noise, strict=True):
+            kept.copy_(numbers)
+        for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
+            kept.copy_(_in_each(start, self._shape[0]))
+        for kept in (self._t, self._returns, self._lengths):
+            kept.zero_()
+        self._alive.fill_(True)
+        for t in range(len(noise.termination)):
+            if t % _LOOK_EVERY == 0 and not self._alive.any():
+                break
+            self._advance()
+        return self._returns.view(self._shape), self._lengths.view(self._shape)
+
+    def _step(self) -> None:
+        outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
+        at_t = Noise(*(_in_each(numbers.index_select(0, self._t)[0], self._shape[0]) for numbers in self._noise))
+        step = self._world.step(self._latents, self._hidden, self._squash.torch(outputs), at_t)
+        self._returns.add_(torch.where(self._alive, step.rewards, 0))
+        self._lengths.add_(self._alive)
+        self._alive.logical_and_(~step.terminated)
+        for kept, new in zip((self._latents, *self._hidden), (step.latents, *step.hidden), strict=True):
+            kept.copy_(new)
+        # Around at the end, so that warming up cannot run out of random numbers.
+        self._t.add_(1).remainder_(len(self._noise.termination))
+
+
+def _in_each(start: Tensor, num_candidates: int) -> Tensor:
+    """(R, ...) for each of P candidates: (P * R, ...)."""
+    return start.repeat(num_candidates, *[1] * (start.dim() - 1))
+
+
+def _captured(step: Callable[[], None]) -> Callable[[], None]:
+    """`step`, which may use nothing but tensors that stay where they are, as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UPS):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    replay: Callable[[], None] = graph.replay
+    return replay
