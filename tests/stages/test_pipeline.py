@@ -95,14 +95,14 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
 def test_the_last_rounds_have_values_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laptop = {
         "later-rounds": {"rollouts": {"episodes": 3, "max_steps": 5}},
-        "last-rounds": {"rollouts": {"max_steps": 7}},
+        "last-rounds": {"rollouts": {"max_steps": 7, "episodes": 2}},
         "rounds": {"default": 4, "vae": 1, "last": 2},
     }
     monkeypatch.setitem(TASKS, TOY, replace(TASKS[TOY], laptop=laptop))
     settings = replace(_settings(tmp_path, rounds=4), preset="laptop", overrides={"rollouts": {"episodes": 6}})
     limits = [pipeline.stage_settings(settings, "rollouts", number) for number in range(4)]
     assert [each.max_steps for each in limits] == [None, 5, 7, 7]
-    assert [each.episodes for each in limits] == [6, 9, 12, 15]
+    assert [each.episodes for each in limits] == [6, 9, 11, 13]
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(

@@ -76,6 +76,16 @@ def test_the_best_is_kept_by_the_held_out_episodes(toy: ToyRun) -> None:
         assert held_out[counters.best_generation - 1] == counters.best_return
 
 
+def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    sizes = []
+    for weight_decay in (0.0, 1e4):
+        _train(toy, run, generations=20, step_size=0.5, weight_decay=weight_decay)
+        sizes.append(np.square(load_checkpoint(run / "controller", "latest", "").weights["parameters"]).mean())
+        _without_controller(toy)
+    assert sizes[1] < 0.5 * sizes[0]
+
+
 def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:
     run = _without_controller(toy)
     counters = _train(toy, run, dream=True, real_every=2, evaluate_every=1, generations=5)

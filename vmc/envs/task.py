@@ -76,7 +76,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "real_every": 10,
         "evaluate_every": 10,
     },
-    "rounds": {"default": 11, "vae": 3},
+    "rounds": {"default": 5, "vae": 3},
     "later-rounds": {
         "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
@@ -95,13 +95,15 @@ _CARRACING_LAPTOP: dict[str, Values] = {
     },
     "real-search": {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5},
 }
-# Drives to the end without noise, and an M that knows where one is lost.
+# After a few such rounds, many short ones: C drives undisturbed, M learns a little of what these drives showed and
+# where one is lost, C goes on in its dream.
 _CARRACING_DREAM: dict[str, Values] = {
-    "rounds": {"default": 13, "last": 2},
+    "train-controller": {"real_every": 20, "evaluate_every": 20, "weight_decay": 300.0},
+    "rounds": {"default": 14, "vae": 3, "last": 9},
     "last-rounds": {
-        "rollouts": {"noise": 0.0, "max_steps": 700, "stall_steps": 300},
-        "train-mdrnn": {"epochs": 10, "stall_steps": 100},
-        "train-controller": {"generations": 100, "real_every": 20, "evaluate_every": 20},
+        "rollouts": {"episodes": 40, "noise": 0.0, "max_steps": 700, "stall_steps": 300},
+        "train-mdrnn": {"epochs": 3, "learning_rate": 3e-4, "final_rate": 0.3, "stall_steps": 100},
+        "train-controller": {"anew": False, "step_size": 0.04},
     },
 }
 

@@ -156,19 +156,22 @@ def _output(settings: PipelineSettings, stage: str) -> str:
 
 def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     """A stage's settings in a round: the preset's values, and the overrides."""
-    values = partial(preset_values, settings.preset, settings.env)
-    layers = [values(stage), {"seed": settings.seed}]
+    layers = [preset_values(settings.preset, settings.env, stage), {"seed": settings.seed}]
     overrides = settings.overrides.get(stage, {})
-    first: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
-    if number > 0:
-        layers.append(values("later-rounds").get(stage, {}))
-        if number + values("rounds").get("last", 1) >= settings.rounds:
-            layers.append(values("last-rounds").get(stage, {}))
-    made: Any = make_settings(STAGES[stage], settings.env, *layers, overrides)
+    made: Any = make_settings(STAGES[stage], settings.env, *layers, _differs(settings, stage, number), overrides)
     if stage == "rollouts" and number > 0:
-        added = values("later-rounds")["rollouts"]["episodes"]
-        made = replace(made, episodes=first.episodes + number * added, policy="controller")
+        added = sum(_differs(settings, stage, later)["episodes"] for later in range(1, number + 1))
+        made = replace(made, episodes=stage_settings(settings, stage, 0).episodes + added, policy="controller")
     return made
+
+
+def _differs(settings: PipelineSettings, stage: str, number: int) -> dict[str, Any]:
+    """What the preset has for a round, where that differs from the first one; `episodes` are those that it adds."""
+    values = partial(preset_values, settings.preset, settings.env)
+    differs = {} if number == 0 else dict(values("later-rounds").get(stage, {}))
+    if number > 0 and number + values("rounds").get("last", 1) >= settings.rounds:
+        differs |= values("last-rounds").get(stage, {})
+    return differs
 
 
 def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:

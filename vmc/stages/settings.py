@@ -125,6 +125,7 @@ class TrainControllerSettings:
         rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
         generations: at most so many, for the present V and M.
         step_size: CMA-ES's first standard deviation.
+        weight_decay: what C's fitness loses for each unit of its parameters' mean square; small weights steer softly.
         target_return: stop when the distribution's mean reaches this on the held-out episodes.
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
@@ -147,6 +148,7 @@ class TrainControllerSettings:
     population: int = option(32, least=4)
     rollouts_per_candidate: int = option(4, least=1)
     step_size: float = option(0.1, above=0)
+    weight_decay: float = option(0.0, least=0)
     target_return: float | None = None
     evaluate_every: int = option(5, least=1)
     evaluation_episodes: int = option(8, least=1)

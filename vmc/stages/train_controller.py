@@ -182,7 +182,7 @@ class _Evolution:
         ]
         scores = self._fitness.training.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
-        self._search.tell(candidates, fitness)
+        self._search.tell(candidates, fitness - settings.weight_decay * np.square(candidates).mean(axis=1))
         counters.generation = number
         self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
