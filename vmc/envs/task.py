@@ -76,7 +76,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "real_every": 10,
         "evaluate_every": 10,
     },
-    "rounds": {"default": 5, "vae": 3},
+    "rounds": {"default": 11, "vae": 3},
     "later-rounds": {
         "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
@@ -141,7 +141,12 @@ TASKS = {
     CARRACING: Task(
         FAST_CARRACING, crop_rows=84, squash=_carracing_squash, laptop=_CARRACING_LAPTOP, dream=_CARRACING_DREAM
     ),
-    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84, laptop=_CARRACING_LAPTOP, dream=_CARRACING_DREAM),
+    DISCRETE_CARRACING: Task(
+        FAST_CARRACING,
+        crop_rows=84,
+        laptop={**_CARRACING_LAPTOP, "rounds": {"default": 5, "vae": 3}},
+        dream=_CARRACING_DREAM,
+    ),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
     TAKE_COVER: Task(
         OWN_TAKE_COVER,
