@@ -45,8 +45,15 @@ def ablation_table() -> str:
         low, high = row["ci95"]
         cost = f"{row['real_frames'] / 1e6:.2f} million | {row['hours']:.2f}" if row["real_frames"] else "0 | 0"
         score = f"**{row['mean']:.0f} ± {row['std']:.0f}** | {low:.0f} to {high:.0f}"
-        rows.append(f"| {row['title']} | {row['paper']} | {score} | {cost} |")
+        rows.append(f"| {row['title']}{_generations(row['row'])} | {row['paper']} | {score} | {cost} |")
     return "\n".join(rows)
+
+
+def _generations(row: str) -> str:
+    """How long a row with a real fitness was searched for."""
+    config = RESULTS / "ablation" / row / "controller" / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8")) if config.exists() else {"dream": True}
+    return "" if settings["dream"] else f", {settings['generations']} generations"
 
 
 def bench_table() -> str:
@@ -128,19 +135,22 @@ def environments_table() -> str:
 
 
 def dynamics_table() -> str:
-    """The kinds of M on one vector environment."""
+    """The kinds of M on CarRacing and on one vector environment."""
     heads = ("M", "mixture", "NLL", "dream error, 50 steps", "dream steps/s", "C, of 20 episodes")
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for row in _load("dynamics-mountaincar.json")["rows"]:
-        figures = (
-            row["dynamics"],
-            row["mixture"],
-            f"{row['nll_per_dimension']:.2f}",
-            f"{row['dream_error_50']:.2f}",
-            f"{row['dream_steps_per_second']['median'] / 1e6:.1f} million",
-            f"{row['score']['mean']:.1f} ± {row['score']['std']:.1f}",
-        )
-        rows.append(f"| {' | '.join(figures)} |")
+    rows = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for name in ("dynamics-carracing", "dynamics-mountaincar"):
+        compared = _load(f"{name}.json")
+        for position, row in enumerate(compared["rows"]):
+            figures = (
+                "" if position else f"`{compared['env']}`",
+                row["dynamics"],
+                row["mixture"],
+                f"{row['nll_per_dimension']:.2f}",
+                f"{row['dream_error_50']:.2f}",
+                f"{row['dream_steps_per_second']['median']:,.0f}",
+                f"{row['score']['mean']:.1f} ± {row['score']['std']:.1f}",
+            )
+            rows.append(f"| {' | '.join(figures)} |")
     return "\n".join(rows)
 
 

@@ -58,6 +58,16 @@ class Task:
     dream: Mapping[str, Values] = field(default_factory=dict)
 
 
+# Goes on from the best dreamed C, in reality.
+_LAST_SEARCH: Values = {
+    "dream": False,
+    "anew": False,
+    "generations": 40,
+    "rollouts_per_candidate": 2,
+    "stall_steps": 100,
+    "step_size": 0.04,
+    "evaluate_every": 5,
+}
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
 # worth: DECISIONS.md.
 _CARRACING_LAPTOP: dict[str, Values] = {
@@ -82,17 +92,7 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "train-vae": {"epochs": 1},
         "train-mdrnn": {"epochs": 8},
     },
-    "last-rounds": {
-        "train-controller": {
-            "dream": False,
-            "anew": False,
-            "generations": 40,
-            "rollouts_per_candidate": 2,
-            "stall_steps": 100,
-            "step_size": 0.04,
-            "evaluate_every": 5,
-        },
-    },
+    "last-rounds": {"train-controller": _LAST_SEARCH},
     "real-search": {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5},
 }
 # After a few such rounds, many short ones: C drives undisturbed, M learns a little of what these drives showed and
@@ -144,7 +144,11 @@ TASKS = {
     DISCRETE_CARRACING: Task(
         FAST_CARRACING,
         crop_rows=84,
-        laptop={**_CARRACING_LAPTOP, "rounds": {"default": 5, "vae": 3}},
+        laptop={
+            **_CARRACING_LAPTOP,
+            "rounds": {"default": 5, "vae": 3},
+            "last-rounds": {"train-controller": {**_LAST_SEARCH, "generations": 25}},
+        },
         dream=_CARRACING_DREAM,
     ),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
