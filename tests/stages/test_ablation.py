@@ -51,6 +51,7 @@ def test_rows_share_v_and_differ_where_they_say(toy_session: ToyRun, tmp_path: P
     shared = dynamics_checkpoint(toy_session.run, vae).sha256
     assert dynamics["full"].sha256 == dynamics["v-only-hidden"].sha256 == shared
     assert dynamics["untrained-m"].sha256 != shared
+    assert export_run(tmp_path / "full", tmp_path / "copy") > 0  # it can be given away, moments to dream from included
 
 
 def test_a_finished_row_is_left_alone(toy_session: ToyRun, tmp_path: Path) -> None:

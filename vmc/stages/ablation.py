@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from vmc.config import DEFAULT_PRESET, DREAM_PRESET, make_settings
 from vmc.executors import available_cores, processor
 from vmc.models.checkpoints import (
+    STARTS,
+    TRAIN_MDRNN,
     dynamics_checkpoint,
     dynamics_folder,
     vae_checkpoint,
@@ -21,7 +23,7 @@ from vmc.stages.pipeline import PipelineSettings, run_pipeline
 from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
-from vmc.storage.checkpoint import copy_checkpoint
+from vmc.storage.checkpoint import copy_checkpoint, has_checkpoint, load_checkpoint
 from vmc.storage.files import write_json
 from vmc.storage.rollouts import RolloutDataset
 
@@ -119,6 +121,9 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
         if trained:
             dynamics = dynamics_checkpoint(settings.source, vae)
             copy_checkpoint(dynamics, dynamics_folder(run))
+            if has_checkpoint(dynamics_folder(settings.source), STARTS):  # so that the row dreams and can be exported
+                starts = load_checkpoint(dynamics_folder(settings.source), STARTS, TRAIN_MDRNN)
+                copy_checkpoint(starts, dynamics_folder(run))
         else:
             keep_untrained(make_settings(TrainMDRNNSettings, settings.env, {"epochs": 0, "seed": settings.seed}), run)
         preset = preset_values(settings.preset, settings.env, "train-controller")
