@@ -15,6 +15,7 @@ RESULTS = ROOT / "results"
 
 # Runs with a score over 100 unseen tracks, best first.
 _SCORED = {
+    "carracing-full": "V and M of `results/carracing/`, C from nothing in reality",
     "dream": "C evolved in the dream alone, from 0.97 million real frames",
     "carracing": "one `vmc run`: ten rounds in the dream and one in reality",
     "carracing-first": "the first run: reality alone, V and M on poor data",
