@@ -41,16 +41,12 @@ class GraphedDreams:
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
         self._noise = Noise(*(numbers.clone() for numbers in noise))
-        self._latents, self._hidden = (
-            _in_each(latents, shape[0]),
-            Hidden(*(_in_each(part, shape[0]) for part in hidden)),
-        )
+        self._latents = _in_each(latents, shape[0])
+        self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
         self._t = torch.zeros(1, dtype=torch.int64, device=latents.device)
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
-        self._returns, self._lengths = (
-            torch.zeros_like(self._alive, dtype=latents.dtype),
-            torch.zeros_like(self._alive).long(),
-        )
+        self._returns = torch.zeros_like(self._alive, dtype=latents.dtype)
+        self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
 
     def run(self, candidates: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
