@@ -34,10 +34,10 @@ def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
     found = estimate_run(_settings("dream", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert {cost.unit for cost in searches} == {"dream steps"}
-    assert [cost.work for cost in searches] == [generations * 64 * 16 * 400 for generations in (20, 100, 100)]
-    looks = [16 * count * 1000 for count in (3, 6, 6)]  # every 10 or 20 generations, and before the first
+    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400] * 3
+    looks = [16 * 2 * 1000] * 3  # before the first generation and after the last
     assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
-    collected = 300 * 200 + 2 * 80 * 700
+    collected = 300 * 200 + 2 * 40 * 700
     assert found.real_frames == pytest.approx(collected + sum(looks))
 
 
