@@ -9,8 +9,9 @@ from conftest import TOY, TOY_VALUES
 
 from vmc.envs import TASKS
 from vmc.errors import VmcError
-from vmc.stages import pipeline
+from vmc.stages import collect, pipeline, training
 from vmc.stages.pipeline import PipelineSettings, run_pipeline
+from vmc.stages.train_controller import _Evolution
 from vmc.storage.rollouts import RolloutDataset
 
 OVERRIDES = {
@@ -90,6 +91,49 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
     again = run_pipeline(_settings(tmp_path, rounds=2))
     assert [record.stage for record in again] == [record.stage for record in records]
     assert all(record.seconds > 0 for record in again)
+
+
+class _Killed(BaseException):
+    """Stands for kill -9: nothing in the program may catch it."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "save", "saves"),
+    [
+        ("rollouts", collect, "write_shard", 1),
+        ("train-vae", training, "_save_latest", 2),
+        ("train-mdrnn", training, "_save_latest", 3),
+        ("train-controller", _Evolution, "_save", 2),
+    ],
+)
+def test_a_later_round_killed_within_a_stage_ends_as_the_whole_one(
+    stage: str, place: Any, save: str, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the stage has changed what the round before had made."""
+    expected = run_pipeline(_settings(tmp_path / "whole", rounds=2))
+    run_pipeline(_settings(tmp_path / "parts"))
+    settings = _settings(tmp_path / "parts", rounds=2)
+    with monkeypatch.context() as patch:
+        runner, really_save, saved = pipeline._RUNNERS[stage], getattr(place, save), []
+
+        def save_and_die(*arguments: Any, **named: Any) -> Any:
+            made = really_save(*arguments, **named)
+            saved.append(1)
+            if len(saved) == saves:
+                raise _Killed
+            return made
+
+        def run(*arguments: Any) -> Any:
+            patch.setattr(place, save, save_and_die)
+            return runner(*arguments)
+
+        patch.setitem(pipeline._RUNNERS, stage, run)
+        with pytest.raises(_Killed):
+            run_pipeline(settings)
+    ran = _spied(monkeypatch)
+    found = run_pipeline(settings)
+    assert ran == [*TOY_VALUES][[*TOY_VALUES].index(stage) :]
+    assert [record.output for record in found[:-1]] == [record.output for record in expected[:-1]]
 
 
 def test_the_last_rounds_have_values_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,9 +134,13 @@ def _valid_records(settings: PipelineSettings) -> list[StageRecord]:
             f"{settings.run} has {rounds} rounds already, and --rounds is {settings.rounds}.",
             f"Give --rounds {rounds} or more, or another --run.",
         )
+    due = enumerate(due_stages(settings))
+    under_way = next((stage for n, (number, stage, s) in due if not _is_recorded(records, n, number, stage, s)), None)
     last = {record.stage: position for position, record in enumerate(records)}
     for position in sorted(last.values()):
-        if records[position].output != _output(settings, records[position].stage):
+        record, found = records[position], _output(settings, records[position].stage)
+        # What a stage had in the round before, it has gone on from if it was stopped on its way.
+        if found != record.output and not (found and record.stage == under_way):
             return records[:position]
     return records
 
