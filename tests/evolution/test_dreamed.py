@@ -36,6 +36,19 @@ def _dynamics(run: Path) -> MDNRNN:
     return load_dynamics(run, load_vae(run)[1])[0]
 
 
+def _worker_whose_dreams_end(toy: ToyRun, horizon: int) -> DreamWorker:
+    """At each step one in twenty, by sampled termination."""
+    dynamics = _dynamics(toy.run)
+    with torch.no_grad():
+        dynamics.termination.weight.zero_()
+        dynamics.termination.bias.fill_(-3.0)
+        dynamics.termination_weight.fill_(1.0)
+    settings = DreamSettings(horizon=horizon, sample_termination=True)
+    worker = _worker(toy, settings)
+    worker._world = DreamWorld(dynamics, settings)
+    return worker
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: ToyRun, temperature: float) -> None:
     worker = _worker(toy_session, DreamSettings(temperature, horizon=30))
@@ -75,15 +88,8 @@ def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
 def test_dreams_that_drop_out_leave_the_others_as_they_were(
     toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sampled terminations of one in twenty: of 4 x 8 dreams most end, and the batch is compacted on the way."""
-    dynamics = _dynamics(toy_session.run)
-    with torch.no_grad():
-        dynamics.termination.weight.zero_()
-        dynamics.termination.bias.fill_(-3.0)
-        dynamics.termination_weight.fill_(1.0)
-    settings = DreamSettings(horizon=60, sample_termination=True)
-    worker = _worker(toy_session, settings)
-    worker._world = DreamWorld(dynamics, settings)
+    """Of 4 x 8 dreams most end, and the batch is compacted on the way."""
+    worker = _worker_whose_dreams_end(toy_session, horizon=60)
     job = DreamJob(_candidates(4), list(range(8)), held_out=False)
     sizes: list[int] = []
     step = DreamWorld.step
@@ -113,14 +119,7 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
 
 def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
-    dynamics = _dynamics(toy_session.run)
-    with torch.no_grad():
-        dynamics.termination.weight.zero_()
-        dynamics.termination.bias.fill_(-3.0)
-        dynamics.termination_weight.fill_(1.0)
-    settings = DreamSettings(horizon=70, sample_termination=True)
-    worker = _worker(toy_session, settings)
-    worker._world = DreamWorld(dynamics, settings)
+    worker = _worker_whose_dreams_end(toy_session, horizon=70)
     jobs = [DreamJob(_candidates(4), list(seeds), held_out=False) for seeds in (range(8), range(8, 16))]
     expected = [worker.run(job) for job in jobs]
     monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)

@@ -125,7 +125,8 @@ class TrainControllerSettings:
         rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
         generations: at most so many, for the present V and M.
         step_size: CMA-ES's first standard deviation.
-        weight_decay: what C's fitness loses for each unit of its parameters' mean square; small weights steer softly.
+        weight_decay: what C's fitness loses for each unit of its parameters' mean square (hardmaru's `es.py`); small
+            weights steer softly.
         target_return: stop when the distribution's mean reaches this on the held-out episodes.
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
