@@ -39,10 +39,10 @@ def with_younger_defaults(settings: Any, stored: Values) -> dict[str, Any]:
 
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
-# For `vmc run`: how many rounds there are, in how many of them V is trained, and how many are the last ones (1 unless
-# given, and never the first); what differs from the second round on (`episodes` are those added in each), and in the
-# last ones. For `vmc ablate`: what differs in a search in reality from nothing.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+# For `vmc run`: how many rounds there are, and in how many of them V is trained; what differs from the second round on
+# (`episodes` are those added in each); and, on top of that, in the last ones: phases of so many rounds each. For
+# `vmc ablate`: what differs in a search in reality from nothing.
+PRESETS: dict[str, dict[str, Any]] = {
     # Does everything work? Half a minute on 2 cores.
     "smoke": {
         "rollouts": {"episodes": 8, "max_steps": 150},
@@ -60,7 +60,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 4, "max_steps": 300},
         "rounds": {"default": 1, "vae": 2},
         "later-rounds": {"rollouts": {"episodes": 4}},
-        "last-rounds": {},
+        "last-rounds": [],
         "real-search": {},
     },
     # Something that works, on 2 cores and no GPU. The tasks in `vmc/envs/task.py` have values of their own.
@@ -77,7 +77,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 2},
         "later-rounds": {"rollouts": {"episodes": 40}},
-        "last-rounds": {},
+        "last-rounds": [],
         "real-search": {},
     },
     # The paper's own numbers: 64 cores and days.
@@ -95,7 +95,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 1000},
         "later-rounds": {"rollouts": {"episodes": 10_000}},
-        "last-rounds": {},
+        "last-rounds": [],
         "real-search": {},
     },
 }

@@ -15,7 +15,7 @@ from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_en
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
 from vmc.stages.pipeline import PipelineSettings, due_stages
-from vmc.stages.settings import STAGES, TrainControllerSettings, preset_values
+from vmc.stages.settings import STAGES, TrainControllerSettings, last_phases, preset_values
 
 BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the least number is nothing
 
@@ -153,9 +153,10 @@ def test_a_tasks_values_are_settings(name: str) -> None:
     searches = (preset_values("laptop", name, key) for key in ("train-controller", "real-search"))
     make_settings(TrainControllerSettings, name, *searches)
     for preset in ("laptop", "dream"):
-        for later in ("later-rounds", "last-rounds"):
-            values = preset_values(preset, name, later)
-            assert values.keys() <= STAGES.keys()
+        last = last_phases(preset, name)
+        assert all(phase["rounds"] > 0 for phase in last)
+        for values in (preset_values(preset, name, "later-rounds"), *last):
+            assert values.keys() - {"rounds"} <= STAGES.keys()
             for stage, kind in STAGES.items():
                 make_settings(kind, name, preset_values(preset, name, stage), values.get(stage, {}))
 

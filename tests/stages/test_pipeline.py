@@ -139,14 +139,15 @@ def test_a_later_round_killed_within_a_stage_ends_as_the_whole_one(
 def test_the_last_rounds_have_values_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laptop = {
         "later-rounds": {"rollouts": {"episodes": 3, "max_steps": 5}},
-        "last-rounds": {"rollouts": {"max_steps": 7, "episodes": 2}},
-        "rounds": {"default": 4, "vae": 1, "last": 2},
+        "last-rounds": [{"rounds": 2, "rollouts": {"max_steps": 7, "episodes": 2}}, {"rounds": 1, "rollouts": {}}],
+        "rounds": {"default": 5, "vae": 1},
     }
     monkeypatch.setitem(TASKS, TOY, replace(TASKS[TOY], laptop=laptop))
-    settings = replace(_settings(tmp_path, rounds=4), preset="laptop", overrides={"rollouts": {"episodes": 6}})
-    limits = [pipeline.stage_settings(settings, "rollouts", number) for number in range(4)]
-    assert [each.max_steps for each in limits] == [None, 5, 7, 7]
-    assert [each.episodes for each in limits] == [6, 9, 11, 13]
+    settings = replace(_settings(tmp_path, rounds=5), preset="laptop", overrides={"rollouts": {"episodes": 6}})
+    limits = [pipeline.stage_settings(settings, "rollouts", number) for number in range(5)]
+    assert [each.max_steps for each in limits] == [None, 5, 7, 7, 5]
+    assert [each.episodes for each in limits] == [6, 9, 11, 13, 16]
+    assert pipeline.stage_settings(replace(settings, rounds=1), "rollouts", 0).max_steps is None
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
         sizes.append(np.square(load_checkpoint(run / "controller", "latest", "").weights["parameters"]).mean())
         _without_controller(toy)
     assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_what_a_return_brings_beyond_the_cap_counts_a_tenth() -> None:
+    settings = toy_settings("train-controller", return_cap=10.0, weight_decay=2.0)
+    returns = np.array([[10.0, 10.0], [40.0, 0.0]])
+    assert stage._objective(settings, np.zeros((2, 3)), returns).tolist() == [10.0, 6.5]
+    assert stage._objective(settings, np.ones((2, 3)), returns).tolist() == [8.0, 4.5]
+    uncapped = replace(settings, return_cap=None, weight_decay=0.0)
+    assert stage._objective(uncapped, np.ones((2, 3)), returns).tolist() == [10.0, 20.0]
 
 
 def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:

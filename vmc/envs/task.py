@@ -54,8 +54,8 @@ class Task:
     latent_size: int = 32
     hidden_size: int = 256
     controller_inputs: str = "zh"
-    laptop: Mapping[str, Values] = field(default_factory=dict)
-    dream: Mapping[str, Values] = field(default_factory=dict)
+    laptop: Mapping[str, Any] = field(default_factory=dict)
+    dream: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Goes on from the best dreamed C, in reality.
@@ -70,7 +70,7 @@ _LAST_SEARCH: Values = {
 }
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
 # worth: DECISIONS.md.
-_CARRACING_LAPTOP: dict[str, Values] = {
+_CARRACING_LAPTOP: dict[str, Any] = {
     "rollouts": {"episodes": 300, "max_steps": 200},
     "train-vae": {"epochs": 3},
     "train-mdrnn": {"epochs": 20},
@@ -92,24 +92,41 @@ _CARRACING_LAPTOP: dict[str, Values] = {
         "train-vae": {"epochs": 1},
         "train-mdrnn": {"epochs": 8},
     },
-    "last-rounds": {"train-controller": _LAST_SEARCH},
+    "last-rounds": [{"rounds": 1, "train-controller": _LAST_SEARCH}],
     "real-search": {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5},
 }
-# After a few such rounds, many short ones: C drives undisturbed, M learns a little of what these drives showed and
-# where one is lost, C goes on in its dream.
-_CARRACING_DREAM: dict[str, Values] = {
+_UNDISTURBED: Values = {"noise": 0.0, "max_steps": 700, "stall_steps": 300}
+# After a few such rounds C drives undisturbed, and M learns for longer, and where a drive is lost. Then many short
+# rounds: a few drives, a little of M, a little of C, which goes on from the best.
+_CARRACING_DREAM: dict[str, Any] = {
     "train-controller": {"real_every": 20, "evaluate_every": 20, "weight_decay": 300.0},
-    "rounds": {"default": 14, "vae": 3, "last": 9},
-    "last-rounds": {
-        "rollouts": {"episodes": 40, "noise": 0.0, "max_steps": 700, "stall_steps": 300},
-        "train-mdrnn": {"epochs": 3, "learning_rate": 3e-4, "final_rate": 0.3, "stall_steps": 100},
-        "train-controller": {"anew": False, "step_size": 0.04},
-    },
+    "rounds": {"default": 11, "vae": 3},
+    "last-rounds": [
+        {
+            "rounds": 1,
+            "rollouts": {"episodes": 80, **_UNDISTURBED},
+            "train-mdrnn": {"epochs": 20, "stall_steps": 100},
+            "train-controller": {"generations": 60},
+        },
+        {
+            "rounds": 5,
+            "rollouts": {"episodes": 40, **_UNDISTURBED},
+            "train-mdrnn": {"epochs": 2, "learning_rate": 3e-4, "final_rate": 0.3, "stall_steps": 100},
+            "train-controller": {
+                "anew": False,
+                "step_size": 0.04,
+                "return_cap": 400.0,
+                "rollouts_per_candidate": 32,
+                "real_every": 10,
+                "evaluate_every": 10,
+            },
+        },
+    ],
 }
 
 # C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in
 # long ones it finds places where M, which has seen nobody live there, forgets to shoot. Rounds show M what C does.
-_TAKE_COVER_LAPTOP: dict[str, Values] = {
+_TAKE_COVER_LAPTOP: dict[str, Any] = {
     "rollouts": {"episodes": 1600, "policy": "random"},
     "train-vae": {"epochs": 2},
     "train-mdrnn": {"epochs": 12},
@@ -130,7 +147,6 @@ _TAKE_COVER_LAPTOP: dict[str, Values] = {
         "rollouts": {"episodes": 100, "noise": 0.3},
         "train-mdrnn": {"epochs": 2},
     },
-    "last-rounds": {},
     "test": {"temperature": 1.15, "sample_termination": True, "horizon": 2100},
 }
 
@@ -147,7 +163,7 @@ TASKS = {
         laptop={
             **_CARRACING_LAPTOP,
             "rounds": {"default": 5, "vae": 3},
-            "last-rounds": {"train-controller": {**_LAST_SEARCH, "generations": 25}},
+            "last-rounds": [{"rounds": 1, "train-controller": {**_LAST_SEARCH, "generations": 25}}],
         },
         dream=_CARRACING_DREAM,
     ),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from vmc.errors import VmcError
 from vmc.models.visions import choose_vision
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import STAGES, preset_values
+from vmc.stages.settings import STAGES, last_phases, preset_values
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -171,11 +170,20 @@ def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
 
 def _differs(settings: PipelineSettings, stage: str, number: int) -> dict[str, Any]:
     """What the preset has for a round, where that differs from the first one; `episodes` are those that it adds."""
-    values = partial(preset_values, settings.preset, settings.env)
-    differs = {} if number == 0 else dict(values("later-rounds").get(stage, {}))
-    if number > 0 and number + values("rounds").get("last", 1) >= settings.rounds:
-        differs |= values("last-rounds").get(stage, {})
-    return differs
+    if number == 0:
+        return {}
+    later = preset_values(settings.preset, settings.env, "later-rounds")
+    return {**later.get(stage, {}), **_last_phase(settings, number).get(stage, {})}
+
+
+def _last_phase(settings: PipelineSettings, number: int) -> Mapping[str, Any]:
+    """The one of the preset's last phases that a round belongs to, or nothing."""
+    first = settings.rounds
+    for phase in last_phases(settings.preset, settings.env)[::-1]:
+        first -= phase["rounds"]
+        if number >= first:
+            return phase
+    return {}
 
 
 def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:

@@ -5,6 +5,7 @@ They stand here, not beside the stages, because the command line is made from th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,8 @@ class TrainControllerSettings:
         step_size: CMA-ES's first standard deviation.
         weight_decay: what C's fitness loses for each unit of its parameters' mean square (hardmaru's `es.py`); small
             weights steer softly.
+        return_cap: what a candidate's episode brings beyond this counts a tenth. A lap ends and a dream does not, so
+            that speed would pay there what in reality only safety pays.
         target_return: stop when the distribution's mean reaches this on the held-out episodes.
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
@@ -150,6 +153,7 @@ class TrainControllerSettings:
     rollouts_per_candidate: int = option(4, least=1)
     step_size: float = option(0.1, above=0)
     weight_decay: float = option(0.0, least=0)
+    return_cap: float | None = None
     target_return: float | None = None
     evaluate_every: int = option(5, least=1)
     evaluation_episodes: int = option(8, least=1)
@@ -224,9 +228,18 @@ STAGES: dict[str, type] = {
 
 def preset_values(preset: str, env: str, stage: str) -> dict[str, Any]:
     """A preset's values for a stage, or another of its keys (`vmc.config.PRESETS`); the task's own come first."""
-    task = get_task(env)
-    layers = {DEFAULT_PRESET: [task.laptop], DREAM_PRESET: [task.laptop, task.dream]}.get(preset, [])
-    values = dict(PRESETS[preset][stage])
-    for layer in layers:
+    values: dict[str, Any] = {}
+    for layer in _layers(preset, env):
         values |= layer.get(stage, {})
     return values
+
+
+def last_phases(preset: str, env: str) -> list[Mapping[str, Any]]:
+    """A preset's `last-rounds`: the task's own, if it has any."""
+    return list(next(layer["last-rounds"] for layer in reversed(_layers(preset, env)) if "last-rounds" in layer))
+
+
+def _layers(preset: str, env: str) -> list[Mapping[str, Any]]:
+    task = get_task(env)
+    own = {DEFAULT_PRESET: [task.laptop], DREAM_PRESET: [task.laptop, task.dream]}.get(preset, [])
+    return [PRESETS[preset], *own]

@@ -42,6 +42,8 @@ from vmc.storage.metrics import MetricsLog
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
+# What a return counts beyond `return_cap`.
+_EXCESS = 0.1
 
 
 @dataclass
@@ -182,7 +184,7 @@ class _Evolution:
         ]
         scores = self._fitness.training.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
-        self._search.tell(candidates, fitness - settings.weight_decay * np.square(candidates).mean(axis=1))
+        self._search.tell(candidates, _objective(settings, candidates, scores.returns))
         counters.generation = number
         self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
@@ -257,6 +259,13 @@ class _Evolution:
         }
         weights = {"parameters": self._search.mean}
         save_checkpoint(self._folder, "latest", self._info() | progress, weights, arrays)
+
+
+def _objective(settings: TrainControllerSettings, candidates: Array, returns: Array) -> Array:
+    """What the search maximises, (P,): of candidates (P, N) with returns (P, R)."""
+    cap = np.inf if settings.return_cap is None else settings.return_cap
+    counted = np.minimum(returns, cap) + _EXCESS * np.maximum(returns - cap, 0)
+    return np.asarray(counted.mean(axis=1) - settings.weight_decay * np.square(candidates).mean(axis=1))
 
 
 def _resume(
