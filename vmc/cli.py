@@ -135,7 +135,7 @@ def train_controller(
     if settings.dream:
         _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
-    where = "the dream" if settings.dream else "reality"
+    where = "the dream" if settings.dream and not settings.real_every else "reality"
     click.echo(
         f"C: mean return {counters.best_return:.1f} on {settings.evaluation_episodes} held-out episodes in {where}, "
         f"best of generation {counters.best_generation} of {counters.generation}."
@@ -155,6 +155,7 @@ def train_controller(
     show_default=True,
     help="Of the dream. With several, a table of the returns at each, and in reality.",
 )
+@click.option("--json", "path", type=_FILE, help="Write the result there, and leave the run's own test.json alone.")
 @click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
 def test(
     env: str,
@@ -164,6 +165,7 @@ def test(
     run: Path,
     device: str,
     workers: int,
+    path: Path | None,
     video: Path | None,
     temperatures: list[float],
     **given: Any,
@@ -185,7 +187,7 @@ def test(
     if len(temperatures) > 1:
         print_temperatures(test_temperatures(settings, temperatures, data, run, device, workers))
         return
-    result = test_controller(settings, data, run, device, workers)
+    result = test_controller(settings, data, run, device, workers, path)
     low, high = result["ci95"]
     where = f"the dream at temperature {settings.temperature}" if settings.dream else env
     click.echo(
@@ -272,9 +274,9 @@ def run_chain(
     rounds = rounds or preset_values(preset, env, "rounds")["default"]
     settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
     if estimate:
-        from vmc.bench.estimate import estimate_run, measure_rates
+        from vmc.bench.estimate import estimate_run
 
-        print_estimate(estimate_run(settings, measure_rates(workers, device)))
+        print_estimate(estimate_run(settings))
     else:
         print_records(run_pipeline(settings))
 
@@ -283,7 +285,7 @@ def run_chain(
 @shared(data=False, run=False)
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
 @click.option("--from", "source", type=_FOLDER, help="The run whose V and M are used.  [default: results/<env>]")
-@click.option("--to", type=_FOLDER, help="Each row has a run below it.  [default: results/<env>-ablation]")
+@click.option("--to", type=_FOLDER, help="Each row has a run below it.  [default: that run, with -ablation]")
 @click.option(
     "--set", "overrides", multiple=True, metavar="OPTION=VALUE", help="Override an option of C's search, in all rows."
 )
@@ -309,7 +311,7 @@ def ablate(
     for row in rows:
         if row not in ROWS:
             raise click.UsageError(f"no row {row!r}. {did_you_mean(row, ROWS)}")
-    values = _overrides(tuple(f"train-controller.{text}" for text in overrides)).get("train-controller", {})
+    values = dict(_assignment(text, "OPTION=VALUE") for text in overrides)
     source = source or folders(env, preset, None, None)[1]
     to = to or source.with_name(f"{source.name}-ablation")
     settings = AblationSettings(env, preset, source, to, seed, device, workers, values)
@@ -357,19 +359,26 @@ def report(env: str, preset: str, seed: int, run: Path) -> None:
 
 def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """`("train-vae.epochs=3",)` to `{"train-vae": {"epochs": 3}}`; the values are JSON, or else text."""
-    import json
-
     found: dict[str, dict[str, Any]] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
+        name, value = _assignment(text, "STAGE.OPTION=VALUE")
         stage, dot, field = name.partition(".")
-        if not (equals and dot):
+        if not dot:
             raise click.UsageError(f"--set {text}: expected STAGE.OPTION=VALUE.")
-        if stage not in STAGES:
+        if stage.replace("_", "-") not in STAGES:
             raise click.UsageError(f"--set {text}: no stage {stage!r}. {did_you_mean(stage, STAGES)}")
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            parsed = value
-        found.setdefault(stage, {})[field.replace("-", "_")] = parsed
+        found.setdefault(stage.replace("_", "-"), {})[field] = value
     return found
+
+
+def _assignment(text: str, form: str) -> tuple[str, Any]:
+    """`"step-size=0.1"` to `("step_size", 0.1)`; the value is JSON, or else text."""
+    import json
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--set {text}: expected {form}.")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value

@@ -83,14 +83,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The paper's own numbers: 64 cores and days.
     "paper": {
         "rollouts": {"episodes": 10_000, "policy": "random"},
-        "train-vae": {"epochs": 10, "batch_size": 100, "learning_rate": 1e-4, "final_rate": 1.0, "least_nats": 0.0},
-        "train-mdrnn": {"epochs": 20, "batch_size": 100, "window": 1000, "final_rate": 1.0},
+        "train-vae": {
+            "epochs": 10,
+            "patience": 10,
+            "batch_size": 100,
+            "learning_rate": 1e-4,
+            "final_rate": 1.0,
+            "least_nats": 0.0,
+        },
+        "train-mdrnn": {"epochs": 20, "patience": 20, "batch_size": 100, "window": 1000, "final_rate": 1.0},
         "train-controller": {
             "generations": 1800,
             "population": 64,
             "rollouts_per_candidate": 16,
             "evaluate_every": 25,
-            "evaluation_episodes": 100,
+            "evaluation_episodes": 1024,
         },
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 1000},

@@ -143,6 +143,6 @@ def _click_type(field: dataclasses.Field[Any], base: type) -> Any:
         return click.Choice(choices)
     if base is int:
         return click.IntRange(min=least)
-    if base is float:
+    if base is float and (least, above) != (None, None):
         return click.FloatRange(min=least if above is None else above, min_open=above is not None)
     return base

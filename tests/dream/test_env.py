@@ -12,7 +12,9 @@ from gymnasium.utils.env_checker import check_env
 from small_dream import END, GO, Z, drive, make_dream, save_run
 
 from vmc.dream.env import DreamEnv
+from vmc.dream.vector_env import DreamVectorEnv
 from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.envs.actions import OneHot
 from vmc.errors import VmcError
 from vmc.models.vae import to_frames
 from vmc.seeding import stream
@@ -26,6 +28,29 @@ def test_it_passes_gymnasiums_checker(observations: str, tmp_path: Path) -> None
     assert env.spec is not None
     assert env.spec.max_episode_steps == 1000
     check_env(env.unwrapped)
+
+
+@pytest.mark.filterwarnings("ignore:.*This is probably too (low|high)")
+def test_discrete_actions_are_the_real_environments_own() -> None:
+    """The environment takes their numbers, M sees the one-hot vectors that it was trained on."""
+    dream = make_dream()._replace(action_space=OneHot(2))
+    single, vectors = DreamEnv(dream), DreamVectorEnv(2, dream)
+    check_env(single, skip_render_check=True)
+    assert single.action_space == gymnasium.spaces.Discrete(2) == vectors.single_action_space
+    single.reset(seed=0)
+    vectors.reset(seed=0)
+    single.step(np.int64(0))
+    vectors.step(np.array([0, 1]))
+    for hidden in (single._batch.hidden, vectors._batch.hidden):
+        world = DreamWorld(dream.dynamics)
+        starts, before = dream.starts.draw([stream(seed, "dream/env") for seed in range(len(hidden.h))])
+        expected = world._next_hidden(starts, torch.eye(2)[: len(starts)], before)
+        torch.testing.assert_close(hidden.h, expected.h, rtol=1e-5, atol=1e-6)
+    for wrong in (2, -1, 0.5):
+        with pytest.raises(VmcError, match="whole numbers from 0 to 1"):
+            single.step(np.asarray(wrong))
+    with pytest.raises(VmcError, match=r"shape \(2, 2\); this dream expects \(2,\)"):
+        vectors.step(np.zeros((2, 2)))
 
 
 def test_registering_imports_no_torch() -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from small_dream import make_dream, save_dynamics, save_run
 
-from vmc.dream.trained import load_dream
+from vmc.dream.trained import load_dream, save_starts
+from vmc.envs.actions import OneHot
 from vmc.errors import VmcError
-from vmc.models.loading import load_vae
+from vmc.models.loading import load_dynamics, load_vae
 from vmc.seeding import stream
 
 
@@ -38,6 +39,12 @@ def test_missing_and_damaged_starts_are_told(tmp_path: Path) -> None:
     (tmp_path / "mdrnn" / "starts.json").unlink()
     with pytest.raises(VmcError, match=r"no checkpoint .*starts\.json(.|\n)*vmc train-mdrnn"):
         load_dream(tmp_path)
+
+
+def test_discrete_actions_stay_discrete(tmp_path: Path) -> None:
+    dream = save_run(tmp_path)
+    save_starts(tmp_path, dream.starts, load_dynamics(tmp_path, load_vae(tmp_path)[1])[1], OneHot(2))
+    assert isinstance(load_dream(tmp_path).action_space, OneHot)
 
 
 def test_the_bounds_of_actions_keep_their_bits(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_an_unknown_environment_is_refused(env_id: str) -> None:
         check_env(env_id)
 
 
+def test_a_known_environment_that_cannot_be_made_is_not_called_unknown() -> None:
+    with pytest.raises(VmcError, match=r"^CartPole-v1 cannot be made: .*wheels"):
+        make_env("CartPole-v1,wheels=4")
+
+
 class _Misfit(gym.Env[np.ndarray, np.int64]):
     """Pictures, or what it is given, and actions that C cannot give, or what it is given."""
 

@@ -55,6 +55,14 @@ def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.Mon
     assert len(ran) == 16
 
 
+def test_the_runs_own_result_can_be_left_alone(toy: ToyRun, tmp_path: Path) -> None:
+    score_controller(toy_settings("test", episodes=3), toy.data, toy.run, "cpu", 0)
+    before = (toy.run / "test.json").read_bytes()
+    score_controller(toy_settings("test", episodes=2), toy.data, toy.run, "cpu", 0, tmp_path / "other.json")
+    assert (toy.run / "test.json").read_bytes() == before
+    assert len(json.loads((tmp_path / "other.json").read_text())["episodes"]) == 2
+
+
 def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
     settings = toy_settings("test", dream=True, temperature=1.3, horizon=25)
     result = score_controller(settings, toy.data, toy.run, "cpu", 0)

@@ -12,7 +12,7 @@ from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.stages.evaluate import test_controller
 from vmc.stages.export import export_run
-from vmc.storage.checkpoint import Checkpoint
+from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 def test_the_copy_drives_dreams_and_is_half_as_wide(toy: ToyRun, tmp_path: Path) -> None:
@@ -40,6 +40,20 @@ def test_the_copy_holds_nothing_of_the_optimisers(toy: ToyRun, tmp_path: Path) -
     assert not list((tmp_path / "copy").glob("*/latest*"))
     sidecar = json.loads((tmp_path / "copy" / "controller" / "best.json").read_text())
     assert set(sidecar["files"]) == {"weights"}
+
+
+@pytest.mark.parametrize("stage", ["train-vae", "train-mdrnn", "train-controller"])
+def test_training_does_not_replace_what_an_exported_run_holds(stage: str, toy: ToyRun, tmp_path: Path) -> None:
+    copy, controller = tmp_path / "copy", toy.run / "controller"
+    best = load_checkpoint(controller, "best", "")
+    save_checkpoint(controller, "best", best.info | {"generation": 3}, best.weights)  # the toy's may be the first
+    export_run(toy.run, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("best*")}
+    shared = ["--env", "vmc/Toy-v0", "--preset", "smoke", "--data", str(toy.data), "--run", str(copy)]
+    result = CliRunner().invoke(main, [stage, *shared])
+    assert result.exit_code == 1
+    assert "without the state to go on from" in result.output
+    assert before == {path: path.read_bytes() for path in copy.rglob("best*")}
 
 
 def test_onto_itself_is_refused(toy: ToyRun) -> None:

@@ -91,14 +91,18 @@ def measure_rates(workers: int, device_name: str) -> Rates:
     )
 
 
-def estimate_run(settings: PipelineSettings, rates: Rates) -> Estimate:
+def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Estimate:
     """What the pipeline would cost if every episode lasted to its time limit and no stage stopped early.
+
+    Args:
+        rates: measured now, where they are not given.
 
     Raises:
         VmcError: an environment other than CarRacing, whose speed is not known here.
     """
     if settings.env != CARRACING:
         raise VmcError(f"The estimate knows {CARRACING} only, not {settings.env}.", "Run `--preset smoke` and scale.")
+    rates = rates or measure_rates(settings.workers, settings.device)
     limit = gym.spec(CARRACING).max_episode_steps
     assert limit is not None
     costs, episodes, frames, real_frames = [], 0, 0.0, 0.0

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from vmc.dream.actions import to_vectors
 from vmc.dream.observations import as_array
 from vmc.dream.trained import TrainedDream
 from vmc.dream.world import DreamSettings, DreamWorld, Noise
-from vmc.errors import VmcError
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.floating]
 
 # Steps for which a dream draws its random numbers at once: a call for each dream and step would cost more than M.
 _DRAWN_AT_ONCE = 16
@@ -54,34 +54,26 @@ class DreamBatch:
         self.hidden.h[where], self.hidden.c[where] = hidden.h, hidden.c
         self._noise.restart(chosen, generators)
 
-    def step(self, actions: Floats, going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
+    def step(self, actions: npt.NDArray[Any], going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
         """Steps the dreams that are `going`, (N,); the others draw nothing, and must begin anew after this.
 
         They are computed all the same: the products of a batch of another size may be rounded otherwise, and a
         dream should not feel that its neighbours come and go.
 
         Args:
-            actions: (N, A), clipped to the real action space: M has seen no others.
+            actions: (N, A), clipped to the real action space: M has seen no others; (N,) where they are discrete.
 
         Returns:
             Rewards in the environment's units and terminations, each (N,).
 
         Raises:
-            VmcError: actions of another shape, or not finite.
+            VmcError: actions of another shape, not finite, or not among the discrete ones.
         """
-        self._check(actions)
-        clipped = np.clip(actions, self._space.low, self._space.high).astype(np.float32)
+        vectors = to_vectors(self._space, actions, len(self.latents))
         noise = Noise(*(torch.from_numpy(numbers).to(self._device) for numbers in self._noise.draw(going)))
-        step = self._world.step(self.latents, self.hidden, torch.from_numpy(clipped).to(self._device), noise)
+        step = self._world.step(self.latents, self.hidden, torch.from_numpy(vectors).to(self._device), noise)
         self.latents, self.hidden = step.latents, step.hidden
         return as_array(step.rewards.double()), as_array(step.terminated)
-
-    def _check(self, actions: Floats) -> None:
-        expected = (len(self.latents), *self._space.shape)
-        if actions.shape != expected:
-            raise VmcError(f"The actions have shape {actions.shape}; this dream expects {expected}.")
-        if not np.isfinite(actions).all():
-            raise VmcError("The actions hold NaN or infinity.", "Has the policy diverged?")
 
 
 class _NoiseBlocks:

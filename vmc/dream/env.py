@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from vmc.dream.actions import shown_space
 from vmc.dream.batch import DreamBatch
 from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
 from vmc.dream.trained import TrainedDream, load_dream
@@ -58,7 +59,7 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
             check_pictures(self._dream)
         self.render_mode = render_mode
         self.observation_space = self._observation.space(self._dream)
-        self.action_space = self._dream.action_space
+        self.action_space = shown_space(self._dream.action_space)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -72,10 +73,10 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         return self._observe(), {}
 
     def step(self, action: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """One step of the dream; the action is clipped to the action space.
+        """One step of the dream; an action of a Box is clipped to it.
 
         Raises:
-            VmcError: an action of another shape, or not finite.
+            VmcError: an action of another shape, not finite, or not among the discrete ones.
         """
         rewards, terminated = self._batch.step(np.asarray(action)[None], _ONLY)
         return self._observe(), float(rewards[0]), bool(terminated[0]), False, {}

@@ -13,6 +13,7 @@ import torch
 from gymnasium.spaces import Box
 
 from vmc.dream.starts import DreamStarts
+from vmc.envs.actions import OneHot
 from vmc.errors import VmcError
 from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
@@ -28,7 +29,7 @@ class TrainedDream(NamedTuple):
     Attributes:
         vae, dynamics: in evaluation mode, on the device where the dream runs.
         starts: on the same device.
-        action_space: the real environment's.
+        action_space: the real environment's, as vectors; `OneHot` where its actions are discrete.
     """
 
     vae: VisionModel
@@ -63,6 +64,7 @@ def save_starts(run: Path, starts: DreamStarts, dynamics: Checkpoint, action_spa
         "dynamics": dynamics.sha256,
         "action_low": action_space.low.tolist(),
         "action_high": action_space.high.tolist(),
+        "one_hot": isinstance(action_space, OneHot),
     }
     tensors = {"means": starts.means, "log_variances": starts.log_variances, **starts.hidden._asdict()}
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
@@ -84,7 +86,8 @@ def _load_starts(run: Path, dynamics: MDNRNN, checkpoint: Checkpoint, device: to
         torch.from_numpy(stored.weights[name]).to(device) for name in ("means", "log_variances", "h", "c")
     )
     low, high = (np.array(stored.info[name], np.float32) for name in ("action_low", "action_high"))
-    return DreamStarts(means, log_variances, Hidden(h, c), checkpoint.info["sample_latents"]), Box(low, high)
+    space = OneHot(len(low)) if stored.info.get("one_hot") else Box(low, high)
+    return DreamStarts(means, log_variances, Hidden(h, c), checkpoint.info["sample_latents"]), space
 
 
 def _device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from vmc.dream.actions import shown_space
 from vmc.dream.batch import DreamBatch
 from vmc.dream.env import METADATA, STREAM, check_render_mode
 from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
@@ -70,7 +71,7 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
         self.metadata = METADATA | {"autoreset_mode": self._mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space = self._observation.space(self._dream)
-        self.single_action_space = self._dream.action_space
+        self.single_action_space = shown_space(self._dream.action_space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -91,10 +92,11 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
         return self._observe(), {}
 
     def step(self, actions: Array) -> StepResult:
-        """One step of all dreams; actions (N, A) are clipped to the action space.
+        """One step of all dreams; actions (N, A) of a Box are clipped to it, discrete ones are (N,).
 
         Raises:
-            VmcError: actions of another shape, or not finite; with autoreset disabled, a dream that has ended.
+            VmcError: actions of another shape, not finite, or not among the discrete ones; with autoreset disabled, a
+                dream that has ended.
             ResetNeeded: before the first reset.
         """
         if not self._generators:

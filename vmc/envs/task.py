@@ -45,6 +45,7 @@ class Task:
         controller_inputs: what C sees of z, h and c.
         laptop: values that beat the default preset's, by the same keys.
         dream: values that beat those for the preset `dream`.
+        paper: values that beat the preset `paper`'s.
     """
 
     own_id: str | None = None
@@ -56,6 +57,7 @@ class Task:
     controller_inputs: str = "zh"
     laptop: Mapping[str, Any] = field(default_factory=dict)
     dream: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Goes on from the best dreamed C, in reality.
@@ -175,6 +177,10 @@ TASKS = {
         hidden_size=512,
         controller_inputs="zch",
         laptop=_TAKE_COVER_LAPTOP,
+        # The paper's DoomRNN: C is evolved in the dream alone.
+        paper={
+            "train-controller": {"dream": True, "temperature": 1.15, "sample_termination": True, "horizon": 2100},
+        },
     ),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
     # What these show is the whole state: a small M suffices, and a small C is soon found.
@@ -352,10 +358,12 @@ def _import_module(env: EnvName) -> None:
 
 
 def _unknown(env_id: str, error: Exception) -> VmcError:
-    # Gymnasium's own message names the module or the version to take; without one, look for a similar name.
+    if env_id in gym.registry:
+        return VmcError(f"{env_id} cannot be made: {str(error).rstrip('.')}.", _ANY_ID)
+    # Gymnasium's own suggestion lacks the version.
+    message = str(error).split(". Did you mean")[0].rstrip(".")
     near = difflib.get_close_matches(env_id, {**TASKS, **gym.registry}, n=1, cutoff=0.6)
-    hint = f"Did you mean {near[0]}?" if near and near[0] != env_id else _ANY_ID
-    return VmcError(f"No environment {env_id!r}: {str(error).rstrip('.')}.", hint)
+    return VmcError(f"No environment {env_id!r}: {message}.", f"Did you mean {near[0]}?" if near else _ANY_ID)
 
 
 _ANY_ID = "`--env` takes any registered id, or module:Id-v0, and `--env-kwargs` what its constructor knows."

@@ -95,6 +95,19 @@ def require_finished(folder: Path, command: str) -> None:
         )
 
 
+def refuse_exported(folder: Path, command: str) -> None:
+    """Raises a `VmcError` where training would begin anew over a trained model, which an exported run holds."""
+    if has_checkpoint(folder, "latest") or not has_checkpoint(folder, "best"):
+        return
+    info = read_sidecar(folder, "best", command)["info"]
+    # One that was stopped between its first look and its first state is of epoch or generation 0.
+    if info.get("epoch") or info.get("generation"):
+        raise VmcError(
+            f"{folder} holds a trained model without the state to go on from, as exported runs do: it would be lost.",
+            "Copy what shall be built on (`vae`, `mdrnn`) to another folder, and give that with --run.",
+        )
+
+
 def model_info(settings: Any) -> dict[str, Any]:
     """A model's settings as a checkpoint keeps them; `stored_settings` reads them back."""
     return {"model": asdict(settings)}

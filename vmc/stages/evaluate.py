@@ -33,9 +33,17 @@ Row = dict[str, Any]
 
 
 def test_controller(
-    settings: TestSettings, data: Path, run: Path, device_name: str, num_workers: int
+    settings: TestSettings,
+    data: Path,
+    run: Path,
+    device_name: str,
+    num_workers: int,
+    path: Path | None = None,  # noqa: PT028  # not a test case either
 ) -> dict[str, Any]:
     """Scores the run's best C, or a policy that needs no run, and writes `test.json` (`test-dream.json` for a dream).
+
+    Args:
+        path: the file to write to instead.
 
     Returns:
         What was written: every episode's seed, return and length; mean, std, ci95, min, max.
@@ -67,7 +75,7 @@ def test_controller(
         "config": asdict(settings),
         "versions": versions(),
     }
-    write_json(run / ("test-dream.json" if settings.dream else "test.json"), result)
+    write_json(path or run / ("test-dream.json" if settings.dream else "test.json"), result)
     return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vmc.config import DEFAULT_PRESET, DREAM_PRESET, PRESETS, option
+from vmc.config import PRESETS, option
 from vmc.envs import get_task
 from vmc.models.backbones import BACKBONES
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
@@ -241,5 +241,5 @@ def last_phases(preset: str, env: str) -> list[Mapping[str, Any]]:
 
 def _layers(preset: str, env: str) -> list[Mapping[str, Any]]:
     task = get_task(env)
-    own = {DEFAULT_PRESET: [task.laptop], DREAM_PRESET: [task.laptop, task.dream]}.get(preset, [])
+    own = {"laptop": [task.laptop], "dream": [task.laptop, task.dream], "paper": [task.paper]}.get(preset, [])
     return [PRESETS[preset], *own]

@@ -27,6 +27,7 @@ from vmc.models.checkpoints import (
     controller_folder,
     dynamics_folder,
     model_info,
+    refuse_exported,
     require_finished,
     vae_folder,
 )
@@ -272,6 +273,7 @@ def _resume(
     settings: TrainControllerSettings, folder: Path, shape: ControllerSettings, inputs: dict[str, Any]
 ) -> tuple[SearchCounters, Search]:
     search_settings = SearchSettings(settings.population, settings.step_size)
+    refuse_exported(folder, TRAIN_CONTROLLER)
     if not has_checkpoint(folder, "latest"):
         return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)

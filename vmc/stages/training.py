@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from vmc.config import with_younger_defaults
 from vmc.errors import VmcError
+from vmc.models.checkpoints import refuse_exported
 from vmc.models.loading import load_weights
 from vmc.progress import Progress
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
@@ -260,6 +261,7 @@ def _save_latest(trainable: Trainable, folder: Path, plan: Plan, counters: Count
 
 
 def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
+    refuse_exported(folder, plan.command)
     if not has_checkpoint(folder, "latest"):
         return Counters(plan.inputs)
     checkpoint = load_checkpoint(folder, "latest", plan.command)

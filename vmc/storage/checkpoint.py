@@ -12,6 +12,7 @@ import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from threadpoolctl import threadpool_info
 
 from vmc.errors import VmcError
 from vmc.storage.files import replacing, sha256_of, write_json
@@ -46,11 +48,23 @@ class Checkpoint:
     sha256: str
 
 
+_PACKAGES = (
+    *("vmc", "torch", "numpy", "numba", "onnxruntime", "gymnasium", "vizdoom"),
+    *("pygame-ce", "pygame", "box2d", "box2d-py", "cma", "h5py"),
+)
+
+
+@cache
 def versions() -> dict[str, str]:
-    """The versions of everything that a result can depend on."""
-    packages = ("vmc", "torch", "numpy", "gymnasium", "pygame-ce", "pygame", "box2d", "box2d-py", "cma", "h5py")
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in packages:
+    """The versions of everything that a result can depend on.
+
+    `blas` is NumPy's and the kernels that it chose for this processor: others round otherwise, and a drive that
+    differs in its last bits is soon another drive.
+    """
+    own = [info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"]]
+    blas = ", ".join(f"{info['internal_api']} {info.get('architecture', '')}" for info in own)
+    found = {"python": platform.python_version(), "machine": platform.machine(), "blas": blas}
+    for name in _PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

@@ -156,7 +156,8 @@ class RolloutDataset:
         VmcError: no shards, or one that is truncated, empty, foreign, inconsistent or holds NaN.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: str | Path) -> None:
+        directory = Path(directory)
         self.directory = directory
         paths = sorted(directory.glob("*.h5"))
         if not paths:
