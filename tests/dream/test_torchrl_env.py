@@ -13,8 +13,10 @@ pytest.importorskip("torchrl")
 from tensordict import TensorDict
 from torchrl.envs import StepCounter, TransformedEnv
 from torchrl.envs.utils import check_env_specs
+from torchrl.modules import WorldModel
 
 from vmc.dream.torchrl_env import STATE, DreamLatentEnv, DreamModel
+from vmc.envs.actions import OneHot
 
 
 def _env(num_dreams: int = 3) -> DreamLatentEnv:
@@ -90,13 +92,27 @@ def test_a_seed_is_a_rollout() -> None:
     assert not torch.equal(rollouts[0], rollouts[2])
 
 
-def test_the_model_steps_any_shape_and_knows_pictures() -> None:
+def test_discrete_actions_are_one_hot() -> None:
+    env = DreamLatentEnv(make_dream()._replace(action_space=OneHot(2)), 3)
+    check_env_specs(env, break_when_any_done="both")
+    assert env.rand_action(env.reset())["action"].sum(dim=1).tolist() == [1, 1, 1]
+    states = []
+    for action in ([0.0, 1.0], [-3.0, 0.5]):  # the largest counts
+        env.set_seed(0)
+        states.append(env.step(_start(env, action, action, action))["next", "h"])
+    assert torch.equal(*states)
+
+
+def test_the_model_is_torchrls_and_steps_any_shape_and_knows_pictures() -> None:
     model = DreamModel(make_dream(), DreamSettings())
+    assert isinstance(model, WorldModel)
     state = {"latent": torch.randn(2, 5, Z), "h": torch.zeros(2, 5, H), "c": torch.zeros(2, 5, H)}
-    dreamed = model(TensorDict({**state, "action": torch.zeros(2, 5, 2)}, [2, 5]))
+    dreamed = model.step(TensorDict({**state, "action": torch.zeros(2, 5, 2)}, [2, 5]))["next"]
     assert dreamed["reward"].shape == (2, 5, 1)
     assert dreamed["latent"].shape == (2, 5, Z)
     pictures = model.decode(dreamed)
     assert pictures["pixels"].shape == (2, 5, 64, 64, 3)
     assert pictures["pixels"].dtype == torch.uint8
     assert model.encode(pictures)["latent"].shape == (2, 5, Z)
+    whole = model(TensorDict({"pixels": pictures["pixels"], **state, "action": torch.zeros(2, 5, 2)}, [2, 5]))
+    assert whole["next", "latent"].shape == (2, 5, Z)

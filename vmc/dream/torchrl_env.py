@@ -6,43 +6,42 @@ moment. Nothing here is differentiated: M is a simulator.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
-from tensordict.nn import TensorDictModuleBase
-from torch import Tensor
+from tensordict.nn import TensorDictModule, TensorDictModuleBase
+from torch import Tensor, nn
 from torchrl.data import Binary, Bounded, Composite, Unbounded
+from torchrl.data import OneHot as OneHotSpec
 from torchrl.envs import ModelBasedEnvBase
+from torchrl.modules import WorldModel
 
+from vmc.dream.observations import check_pictures
 from vmc.dream.trained import TrainedDream, load_dream
 from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.envs.actions import OneHot
+from vmc.envs.squash import OneHotSquash
 from vmc.models.backbones.contract import Hidden
-from vmc.models.vae import to_frames, to_input
+from vmc.models.vae import to_frames
 from vmc.seeding import stream, torch_stream
 
 # What M's next step depends on, beside the action: z, and M's state before it.
 STATE = ("latent", "h", "c")
 
 
-class DreamModel(TensorDictModuleBase):  # type: ignore[misc]
-    """One step of the dream from (latent, h, c, action) to the next latent, h, c, reward, terminated and done.
-
-    Any leading shape. Beside the step, as in TorchRL's `WorldModel`, `encode` and `decode` between frames and z.
-
-    Args:
-        settings: the horizon is TorchRL's own affair (`StepCounter`).
-    """
+class _Transition(TensorDictModuleBase):  # type: ignore[misc]
+    """One step of the dream from (latent, h, c, action), of any leading shape, to what comes `next`."""
 
     in_keys = (*STATE, "action")
     # `done` too: TorchRL would keep the one of the step before.
-    out_keys = (*STATE, "reward", "terminated", "done")
+    out_keys = tuple(("next", key) for key in (*STATE, "reward", "terminated", "done"))
 
     def __init__(self, dream: TrainedDream, settings: DreamSettings) -> None:
         super().__init__()
-        self.vae = dream.vae
         self._world = DreamWorld(dream.dynamics, settings)
         self._space = dream.action_space
         self._place = dream.starts.means.device
@@ -53,31 +52,22 @@ class DreamModel(TensorDictModuleBase):  # type: ignore[misc]
         self._generator = torch_stream(seed, "dream/torchrl", device=str(self._place))
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Writes the outputs over the inputs; actions are clipped to the real action space."""
         batch = tensordict.batch_size
         latents, h, c, actions = (
             tensordict.get(key).reshape(-1, tensordict.get(key).shape[-1]) for key in self.in_keys
         )
-        low, high = (actions.new_tensor(bound) for bound in (self._space.low, self._space.high))
-        step = self._world.step(latents, Hidden(h, c), actions.clamp(low, high), self._noise(latents.shape))
+        step = self._world.step(latents, Hidden(h, c), self._possible(actions), self._noise(latents.shape))
         outputs = (step.latents, *step.hidden, step.rewards, step.terminated, step.terminated)
         for key, values in zip(self.out_keys, outputs, strict=True):
             tensordict.set(key, values.reshape(*batch, -1))
         return tensordict
 
-    @torch.no_grad()
-    def encode(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """`pixels`, uint8 (..., 64, 64, 3), to `latent`, V's mean (..., Z)."""
-        frames = tensordict.get("pixels")
-        means, _ = self.vae.encode(to_input(frames.flatten(0, -4)))
-        return tensordict.set("latent", means.reshape(*frames.shape[:-3], -1))
-
-    @torch.no_grad()
-    def decode(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """`latent` (..., Z) to `pixels`, uint8 (..., 64, 64, 3)."""
-        latents = tensordict.get("latent")
-        frames = to_frames(self.vae.decode(latents.flatten(0, -2)))
-        return tensordict.set("pixels", frames.reshape(*latents.shape[:-1], *frames.shape[1:]))
+    def _possible(self, actions: Tensor) -> Tensor:
+        """Actions as M has seen them: within the real Box, or the largest as a one-hot vector."""
+        if isinstance(self._space, OneHot):
+            return OneHotSquash(actions.shape[-1]).torch(actions.float())
+        low, high = (actions.new_tensor(bound) for bound in (self._space.low, self._space.high))
+        return actions.clamp(low, high)
 
     def _noise(self, shape: torch.Size) -> Noise:
         uniform, normal = torch.empty(shape, device=self._place), torch.empty(shape, device=self._place)
@@ -87,6 +77,40 @@ class DreamModel(TensorDictModuleBase):  # type: ignore[misc]
             normal.normal_(generator=self._generator),
             termination.uniform_(generator=self._generator),
         )
+
+
+class DreamModel(WorldModel):  # type: ignore[misc]
+    """V and M as TorchRL's `WorldModel`: `encode` and `decode` between pixels and latent, `step` to what is `next`.
+
+    Args:
+        settings: the horizon is TorchRL's own affair (`StepCounter`).
+    """
+
+    def __init__(self, dream: TrainedDream, settings: DreamSettings) -> None:
+        # M's heads are one product with the mixture's, so the transition writes them, and TorchRL's pass them on.
+        transition = _Transition(dream, settings)
+        reward, done = (TensorDictModule(nn.Identity(), [key], [key]) for key in (("next", "reward"), ("next", "done")))
+        encoder = TensorDictModule(partial(_encoded, dream), ["pixels"], ["latent"])
+        super().__init__(encoder, transition, reward, done_head=done)
+        # Not handed over: `step` would draw every picture.
+        self.decoder = TensorDictModule(partial(_pictures, dream), ["latent"], ["pixels"])
+        self.seed = transition.seed
+
+
+@torch.no_grad()
+def _encoded(dream: TrainedDream, frames: Tensor) -> Tensor:
+    """uint8 (..., 64, 64, 3) to V's mean, (..., Z)."""
+    check_pictures(dream)
+    means, _ = dream.vae.encode(dream.vae.to_input(frames.flatten(0, -4)))
+    return means.reshape(*frames.shape[:-3], -1)
+
+
+@torch.no_grad()
+def _pictures(dream: TrainedDream, latents: Tensor) -> Tensor:
+    """(..., Z) to uint8 (..., 64, 64, 3)."""
+    check_pictures(dream)
+    frames = to_frames(dream.vae.decode(latents.flatten(0, -2)))
+    return frames.reshape(*latents.shape[:-1], *frames.shape[1:])
 
 
 class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
@@ -125,7 +149,9 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
         self.observation_spec = self._spec({key: Unbounded((*batch, width)) for key, width in widths.items()})
         self.state_spec = self.observation_spec.clone()
         low, high = (torch.from_numpy(bound).expand(*batch, -1) for bound in (space.low, space.high))
-        self.action_spec = self._spec({"action": Bounded(low, high, (*batch, *space.shape))})
+        bounded = Bounded(low, high, (*batch, *space.shape))
+        one_hot = OneHotSpec(space.shape[0], (*batch, *space.shape), dtype=torch.float32)
+        self.action_spec = self._spec({"action": one_hot if isinstance(space, OneHot) else bounded})
         self.reward_spec = self._spec({"reward": Unbounded((*batch, 1))})
         flag = Binary(1, (*batch, 1), dtype=torch.bool)
         self.done_spec = self._spec({"done": flag, "terminated": flag.clone()})
@@ -138,6 +164,10 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
         latents, hidden = self._starts.draw([self._start_rng] * self.batch_size.numel())
         state: dict[str, Tensor] = dict(zip(STATE, (latents, *hidden), strict=True))
         return TensorDict(state, self.batch_size, device=self.device)
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """In latent space: the whole model would encode a picture first."""
+        return self.world_model.step(tensordict.copy())["next"]
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
