@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def _looks_at_reality(lines: list[dict[str, Any]]) -> list[tuple[dict[str, Any],
 def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     """Plots the return of each search's mean on held-out episodes against real frames and against hours.
 
+    Where a run is a whole chain, its data and the time of its other stages count too.
+
     Args:
         runs: by their labels; those that have no such evaluations are left out.
     """
@@ -85,16 +88,27 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     for label, run in runs.items():
         looks = _looks_at_reality(read_metrics(run / "controller"))
         if looks:
-            frames = [line["real_steps"] / 1e6 for line, _ in looks]
-            hours = [line["seconds"] / 3600 for line, _ in looks]
+            before = [_before_the_search(run, line["phase"]) for line, _ in looks]
+            frames = [(line["real_steps"] + cost[0]) / 1e6 for (line, _), cost in zip(looks, before, strict=True)]
+            hours = [(line["seconds"] + cost[1]) / 3600 for (line, _), cost in zip(looks, before, strict=True)]
             returns = [found for _, found in looks]
             axes[0].plot(frames, returns, "o-", markersize=3, label=label)
             axes[1].plot(hours, returns, "o-", markersize=3, label=label)
-    axes[0].set(xlabel="million real frames of the search", ylabel="return in reality, held-out tracks")
-    axes[1].set(xlabel="hours of the search")
+    axes[0].set(xlabel="million real frames", ylabel="return in reality, held-out tracks")
+    axes[1].set(xlabel="hours")
     if axes[0].lines:
         axes[0].legend()
     return save_figure(plt, figure, path)
+
+
+def _before_the_search(run: Path, number: int) -> tuple[float, float]:
+    """Real frames and seconds of the other stages of a chain, up to a round's search; 0 of a search by itself."""
+    path = run / "run.json"
+    records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    before = [record for record in records if record["round"] <= number and record["stage"] != "test"]
+    frames = [record["figures"]["frames"] for record in before if record["stage"] == "rollouts"]
+    seconds = sum(record["seconds"] for record in before if record["stage"] != "train-controller")
+    return (frames[-1] if frames else 0, seconds)
 
 
 def save_figure(plt: Any, figure: Any, path: Path) -> Path:

@@ -188,7 +188,7 @@ def _last_phase(settings: PipelineSettings, number: int) -> Mapping[str, Any]:
 
 def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
     done = collect(stage, settings.data, settings.run, settings.workers)
-    return done.seconds, {"episodes": done.num_episodes, "mean return": done.mean_return}
+    return done.seconds, {"episodes": done.num_episodes, "frames": done.num_frames, "mean return": done.mean_return}
 
 
 def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
