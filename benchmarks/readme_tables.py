@@ -1,4 +1,4 @@
-"""Fills the README's tables from the JSON files in `results/`; a test checks that they agree.
+"""Fills the README's tables from the JSON files in `results/`, and draws its figures; a test checks the tables.
 
 python benchmarks/readme_tables.py
 """
@@ -9,6 +9,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from vmc.report.curves import plot_searches
+from vmc.report.faithfulness import plot_faithfulness
+from vmc.stages.ablation import ROWS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -183,3 +187,5 @@ def _load(name: str) -> Any:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    plot_searches({row: RESULTS / "ablation" / row for row in ROWS}, RESULTS / "ablation" / "searches.png")
+    plot_faithfulness(_load("dream/faithfulness.json"), RESULTS / "dream" / "faithfulness.png")

@@ -78,7 +78,8 @@ def _looks_at_reality(lines: list[dict[str, Any]]) -> list[tuple[dict[str, Any],
 def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     """Plots the return of each search's mean on held-out episodes against real frames and against hours.
 
-    Where a run is a whole chain, its data and the time of its other stages count too.
+    Where a run is a whole chain, its data and the time of its other stages count too. Each search also gets its own
+    picture, in its folder.
 
     Args:
         runs: by their labels; those that have no such evaluations are left out.
@@ -86,8 +87,10 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     plt = pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for label, run in runs.items():
-        looks = _looks_at_reality(read_metrics(run / "controller"))
+        lines = read_metrics(run / "controller")
+        looks = _looks_at_reality(lines)
         if looks:
+            _plot_fitness(plt, lines, run / "controller" / "fitness.png")
             before = [_before_the_search(run, line["phase"]) for line, _ in looks]
             frames = [(line["real_steps"] + cost[0]) / 1e6 for (line, _), cost in zip(looks, before, strict=True)]
             hours = [(line["seconds"] + cost[1]) / 3600 for (line, _), cost in zip(looks, before, strict=True)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmc.config import DEFAULT_PRESET, DREAM_PRESET, make_settings
+from vmc.envs import get_task
 from vmc.executors import available_cores, processor
 from vmc.models.checkpoints import (
     STARTS,
@@ -64,13 +65,11 @@ class Row:
 
     Attributes:
         title: what it is.
-        paper: the paper's score on CarRacing-v0.
         make: makes its run, all but the test, where that is not done yet, and says what that has cost.
         policy: who drives in the test.
     """
 
     title: str
-    paper: str
     make: Callable[[AblationSettings, Path], Cost]
     policy: str = "controller"
 
@@ -93,7 +92,7 @@ def run_row(name: str, settings: AblationSettings) -> dict[str, Any]:
     made = {
         "row": name,
         "title": row.title,
-        "paper": row.paper,
+        "paper": get_task(settings.env).published.get(name, ""),
         "episodes": test.episodes,
         **{figure: result[figure] for figure in ("mean", "std", "ci95", "min", "max")},
         "real_frames": cost.real_frames,
@@ -162,10 +161,10 @@ def _nothing(settings: AblationSettings, run: Path) -> Cost:
 
 
 ROWS = {
-    "full": Row("full model, fitness in reality", "906 ± 21", _real_search({"inputs": "zh"})),
-    "v-only": Row("V only: C on z", "632 ± 251", _real_search({"inputs": "z"})),
-    "v-only-hidden": Row("V only, 40 hidden units", "788 ± 141", _real_search({"inputs": "z", "hidden_units": 40})),
-    "untrained-m": Row("full model, M untrained", "", _real_search({"inputs": "zh"}, trained=False)),
-    "dream": Row("full model, fitness in the dream", "", _dream),
-    "random": Row("random policy", "", _nothing, policy="random"),
+    "full": Row("full model, fitness in reality", _real_search({"inputs": "zh"})),
+    "v-only": Row("V only: C on z", _real_search({"inputs": "z"})),
+    "v-only-hidden": Row("V only, 40 hidden units", _real_search({"inputs": "z", "hidden_units": 40})),
+    "untrained-m": Row("full model, M untrained", _real_search({"inputs": "zh"}, trained=False)),
+    "dream": Row("full model, fitness in the dream", _dream),
+    "random": Row("random policy", _nothing, policy="random"),
 }
