@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +161,11 @@ def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
     """A stage's settings in a round: the preset's values, and the overrides."""
     layers = [preset_values(settings.preset, settings.env, stage), {"seed": settings.seed}]
     overrides = settings.overrides.get(stage, {})
-    made: Any = make_settings(STAGES[stage], settings.env, *layers, _differs(settings, stage, number), overrides)
+    layers += [_differs(settings, stage, number), overrides]
     if stage == "rollouts" and number > 0:
         added = sum(_differs(settings, stage, later)["episodes"] for later in range(1, number + 1))
-        made = replace(made, episodes=stage_settings(settings, stage, 0).episodes + added, policy="controller")
-    return made
+        layers.append({"episodes": stage_settings(settings, stage, 0).episodes + added, "policy": "controller"})
+    return make_settings(STAGES[stage], settings.env, *layers)
 
 
 def _differs(settings: PipelineSettings, stage: str, number: int) -> dict[str, Any]:

@@ -92,8 +92,8 @@ class TrainMDRNNSettings:
         gradient_clip: largest gradient norm.
         reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
         sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
-        stall_steps: count each recorded stretch of so many steps without a positive reward as termination, so that a
-            dream ends where the episode is lost.
+        stall_steps: count each recorded stretch of so many steps without a positive reward as termination, a quarter of
+            that after it began, so that a dream ends where the episode is seen to be lost.
         seed: of the weights, the order and the draws of z.
     """
 

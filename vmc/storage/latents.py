@@ -57,7 +57,8 @@ class Latents:
 
     def over(self, stall_steps: int | None) -> npt.NDArray[np.bool_]:
         """Steps at which a dream shall end, (S,): the terminations, and each stretch without a positive reward that is
-        `stall_steps` long or longer (None: no stretch is).
+        `stall_steps` long or longer (None: no stretch is), but for the quarter of `stall_steps` that it begins with, in
+        which nobody could tell yet.
         """
         firsts = self.first_steps()
         over = np.zeros(len(self.rewards), bool)
@@ -68,7 +69,7 @@ class Latents:
                 bounds = np.concatenate([[-1], paid, [length]])
                 for before, after in zip(bounds[:-1] + 1, bounds[1:], strict=True):
                     if after - before >= stall_steps:
-                        over[first + before : first + after] = True
+                        over[first + before + stall_steps // 4 : first + after] = True
         return over
 
     def active(self) -> npt.NDArray[np.bool_]:
