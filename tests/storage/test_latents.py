@@ -167,7 +167,7 @@ def test_the_held_out_episodes_are_those_of_v() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from([-0.1, 0.0, 3.3]), min_size=11, max_size=11), st.integers(1, 6))
+@given(st.lists(st.sampled_from([-0.1, 0.0, 3.3]), min_size=11, max_size=11), st.integers(1, 8))
 def test_dreams_are_over_at_terminations_and_in_long_stretches_without_reward(rewards: list[float], least: int) -> None:
     latents = replace(_latents(), rewards=np.array(rewards, np.float32))
     expected = []
@@ -177,6 +177,7 @@ def test_dreams_are_over_at_terminations_and_in_long_stretches_without_reward(re
             before = next((k for k in range(t, -1, -1) if not unpaid[k]), -1)
             after = next((k for k in range(t, length) if not unpaid[k]), length)
             is_last_of_terminated = t + 1 == length and bool(latents.terminated[position])
-            expected.append(is_last_of_terminated or (unpaid[t] and after - before - 1 >= least))
+            lost = unpaid[t] and after - before - 1 >= least and t - before - 1 >= least // 4
+            expected.append(is_last_of_terminated or lost)
     assert latents.over(least).tolist() == expected
     assert latents.over(None).nonzero()[0].tolist() == [2, 10]  # the terminations alone
