@@ -185,6 +185,8 @@ def test(
     if settings.dream or len(temperatures) > 1:
         _tell_starts(data, run)
     if len(temperatures) > 1:
+        if path is not None:
+            raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
         print_temperatures(test_temperatures(settings, temperatures, data, run, device, workers))
         return
     result = test_controller(settings, data, run, device, workers, path)
@@ -311,7 +313,8 @@ def ablate(
     for row in rows:
         if row not in ROWS:
             raise click.UsageError(f"no row {row!r}. {did_you_mean(row, ROWS)}")
-    values = dict(_assignment(text, "OPTION=VALUE") for text in overrides)
+    given = (_assignment(text, "OPTION=VALUE") for text in overrides)
+    values = {name.replace("-", "_"): value for name, value in given}
     source = source or folders(env, preset, None, None)[1]
     to = to or source.with_name(f"{source.name}-ablation")
     settings = AblationSettings(env, preset, source, to, seed, device, workers, values)
@@ -365,20 +368,20 @@ def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         stage, dot, field = name.partition(".")
         if not dot:
             raise click.UsageError(f"--set {text}: expected STAGE.OPTION=VALUE.")
-        if stage.replace("_", "-") not in STAGES:
+        if stage not in STAGES:
             raise click.UsageError(f"--set {text}: no stage {stage!r}. {did_you_mean(stage, STAGES)}")
-        found.setdefault(stage.replace("_", "-"), {})[field] = value
+        found.setdefault(stage, {})[field.replace("-", "_")] = value
     return found
 
 
 def _assignment(text: str, form: str) -> tuple[str, Any]:
-    """`"step-size=0.1"` to `("step_size", 0.1)`; the value is JSON, or else text."""
+    """`"step-size=0.1"` to `("step-size", 0.1)`; the value is JSON, or else text."""
     import json
 
     name, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--set {text}: expected {form}.")
     try:
-        return name.replace("-", "_"), json.loads(value)
+        return name, json.loads(value)
     except ValueError:
-        return name.replace("-", "_"), value
+        return name, value

@@ -69,28 +69,14 @@ _LONG_ROUND: Values = {
     "rounds": 1,
     "rollouts": {"episodes": 80, **_UNDISTURBED},
     "train-mdrnn": {"epochs": 20, "stall_steps": 100},
-    "train-controller": {"generations": 40, "return_cap": 400.0},
+    "train-controller": {"generations": 60, "return_cap": 400.0},
 }
 # Goes on from the best dreamed C, in reality, with the V and M that it knows.
-_REAL_SEARCH: Values = {"generations": 40, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5}
+_REAL_SEARCH: Values = {"generations": 20, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5}
 _REAL_ROUND: Values = {
     **_LONG_ROUND,
     "rollouts": {"episodes": 0, **_UNDISTURBED},
     "train-controller": {**_REAL_SEARCH, "dream": False, "anew": False, "step_size": 0.04, "weight_decay": 0.0},
-}
-# Goes on in the dream: a few drives, a little of M, a little of C.
-_SHORT_ROUNDS: Values = {
-    "rounds": 5,
-    "rollouts": {"episodes": 40, **_UNDISTURBED},
-    "train-mdrnn": {"epochs": 2, "learning_rate": 3e-4, "final_rate": 0.3, "stall_steps": 100},
-    "train-controller": {
-        "anew": False,
-        "step_size": 0.04,
-        "return_cap": 400.0,
-        "rollouts_per_candidate": 32,
-        "real_every": 10,
-        "evaluate_every": 10,
-    },
 }
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
 # worth: DECISIONS.md.
@@ -118,11 +104,11 @@ _CARRACING_LAPTOP: dict[str, Any] = {
         "train-mdrnn": {"epochs": 8},
     },
     "last-rounds": [_LONG_ROUND, _REAL_ROUND],
-    "real-search": {**_REAL_SEARCH, "weight_decay": 0.0},
+    "real-search": {**_REAL_SEARCH, "generations": 40, "weight_decay": 0.0},
 }
 _CARRACING_DREAM: dict[str, Any] = {
-    "rounds": {"default": 11, "vae": 3},
-    "last-rounds": [_LONG_ROUND, _SHORT_ROUNDS],
+    "rounds": {"default": 6, "vae": 3},
+    "last-rounds": [_LONG_ROUND],
 }
 # What its score was measured with: no undisturbed drives, and a shorter search in reality.
 _DISCRETE_LAPTOP: dict[str, Any] = {
