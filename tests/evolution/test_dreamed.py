@@ -59,16 +59,21 @@ def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: Toy
     assert together.lengths.max() <= 30
 
 
-def test_blocks_of_candidates_come_back_in_order(toy_session: ToyRun) -> None:
+def test_blocks_of_candidates_come_back_in_order_and_do_not_depend_on_the_workers(toy_session: ToyRun) -> None:
     settings = DreamSettings(horizon=20)
     make_worker = partial(make_dream_worker, _source(toy_session), settings, "cpu")
     whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, held_out=True))
-    with closing(make_executor(make_worker, 2)) as executor:
-        counted: list[int] = []
-        scores = DreamFitness(executor, 2, held_out=True).evaluate(_candidates(5), SEEDS, counted.append)
-    np.testing.assert_allclose(scores.returns, whole.returns, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(scores.lengths, whole.lengths)
-    assert sum(counted) == 15
+    scores = []
+    for workers in (0, 2, 3):
+        with closing(make_executor(make_worker, workers)) as executor:
+            counted: list[int] = []
+            fitness = DreamFitness(executor, held_out=True, block_size=6)
+            scores.append(fitness.evaluate(_candidates(5), SEEDS, counted.append))
+        assert counted == [6, 6, 3] or workers  # in the order in which they are done
+        assert sum(counted) == 15
+        np.testing.assert_array_equal(scores[-1].returns, scores[0].returns)
+    np.testing.assert_allclose(scores[0].returns, whole.returns, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(scores[0].lengths, whole.lengths)
 
 
 def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:

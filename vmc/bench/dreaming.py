@@ -69,7 +69,7 @@ def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
         entries = [
             Entry("real episodes, fast environment", partial(_drive, real, 4 * cores)),
             Entry("64 x 16, threads", partial(_dream_here, _make_worker(device))),
-            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, cores, held_out=False))),
+            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, held_out=False))),
         ]
         return compare(f"dream, {cores} cores", "steps", entries, rounds)
 

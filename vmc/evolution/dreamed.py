@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
 from vmc.seeding import stream
 
+# Products of another number of rows are rounded otherwise, and after some hundred steps a dream is another dream. So
+# blocks do not depend on the number of workers. 256 dreams cost 13% more than 1,024, and feed four cores at 64 x 16.
+BLOCK_SIZE = 256
 # Steps between two looks at how many dreams are still going.
 _COMPACT_EVERY = 16
 
@@ -147,22 +151,26 @@ class _Dreams(NamedTuple):
 
 
 class DreamFitness:
-    """Fitness in the dream, a block of candidates for each worker.
+    """Fitness in the dream, by blocks of candidates that the workers share.
 
     Args:
-        num_blocks: how many jobs to make of a generation.
         held_out: start from held-out episodes.
+        block_size: about how many dreams a block has; None makes one block of all.
     """
 
-    def __init__(self, executor: Executor[DreamJob, Scores], num_blocks: int, held_out: bool) -> None:
+    def __init__(
+        self, executor: Executor[DreamJob, Scores], held_out: bool, block_size: int | None = BLOCK_SIZE
+    ) -> None:
         self._executor = executor
-        self._num_blocks = num_blocks
         self._held_out = held_out
+        self._block_size = block_size
 
     def evaluate(
         self, candidates: Array, seeds: Sequence[int], on_episodes: Callable[[int], None] | None = None
     ) -> Scores:
-        blocks = np.array_split(candidates, min(self._num_blocks, len(candidates)))
+        num_dreams = len(candidates) * len(seeds)
+        num_blocks = ceil(num_dreams / (self._block_size or num_dreams))
+        blocks = np.array_split(candidates, min(num_blocks, len(candidates)))
         scores: list[Scores | None] = [None] * len(blocks)
         for position, block_scores in self._executor.map([DreamJob(block, seeds, self._held_out) for block in blocks]):
             scores[position] = block_scores

@@ -17,7 +17,7 @@ from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.trained import load_dream, save_starts
 from vmc.dream.world import DreamSettings, DreamWorld
 from vmc.envs import PREPROCESSINGS, action_squash, make_env
-from vmc.evolution.dreamed import DreamFitness, DreamWorker
+from vmc.evolution.dreamed import BLOCK_SIZE, DreamFitness, DreamWorker
 from vmc.executors import make_executor
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
 from vmc.models.controller import ControllerSettings
@@ -68,12 +68,12 @@ def dream_fitness(
         dataset = RolloutDataset(source.data)
         check_env_matches(dataset, source.env, PREPROCESSINGS)
         ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
+    block_size: int | None = BLOCK_SIZE
     if device.type != "cpu":
-        num_workers = 0
+        num_workers, block_size = 0, None
     make_worker = partial(make_dream_worker, source, settings, device_name)
     with closing(make_executor(make_worker, num_workers)) as executor:
-        num_blocks = max(num_workers, 1)
-        yield DreamFitness(executor, num_blocks, held_out=False), DreamFitness(executor, num_blocks, held_out=True)
+        yield DreamFitness(executor, False, block_size), DreamFitness(executor, True, block_size)
 
 
 def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:
