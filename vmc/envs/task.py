@@ -108,7 +108,13 @@ _CARRACING_LAPTOP: dict[str, Any] = {
 }
 _CARRACING_DREAM: dict[str, Any] = {
     "rounds": {"default": 6, "vae": 3},
-    "last-rounds": [_LONG_ROUND],
+    # More looks to choose from.
+    "last-rounds": [
+        {
+            **_LONG_ROUND,
+            "train-controller": {**_LONG_ROUND["train-controller"], "real_every": 10, "evaluate_every": 10},
+        }
+    ],
 }
 # What its score was measured with: no undisturbed drives, and a shorter search in reality.
 _DISCRETE_LAPTOP: dict[str, Any] = {
