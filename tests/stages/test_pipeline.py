@@ -174,3 +174,15 @@ def test_a_damaged_run_file_is_told(tmp_path: Path) -> None:
     (settings.run / "run.json").write_text('[{"round": 0')
     with pytest.raises(VmcError, match=r"run\.json is damaged"):
         run_pipeline(settings)
+
+
+@pytest.mark.parametrize(("before", "expected"), [([], 10.0), ([4.0], 6.0), ([4.0, 6.0], 0.0), ([40.0], 10.0)])
+def test_a_round_counts_its_own_seconds(
+    before: list[float], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage counts them over all rounds: here 10. It may have had nothing to do, or have begun anew."""
+    monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: (10.0, {}))
+    records = [pipeline.StageRecord(n, "train-mdrnn", {}, seconds, {}, "") for n, seconds in enumerate(before)]
+    settings = _settings(tmp_path)
+    chosen = pipeline.stage_settings(settings, "train-mdrnn", 0)
+    assert pipeline._run_stage(settings, records, 2, "train-mdrnn", chosen).seconds == expected

@@ -108,7 +108,8 @@ def _run_stage(
     seconds, figures = _RUNNERS[stage](settings, chosen)
     if stage in _CUMULATIVE:
         earlier = sum(record.seconds for record in before if record.stage == stage)
-        seconds -= earlier if earlier < seconds else 0  # its folder was removed since
+        # A stage that had nothing to do has exactly what it had; one with less had its folder removed.
+        seconds = max(seconds - earlier, 0.0) if seconds > 0.99 * earlier else seconds
     return StageRecord(number, stage, asdict(chosen), seconds, figures, _output(settings, stage))
 
 
