@@ -108,11 +108,16 @@ _CARRACING_LAPTOP: dict[str, Any] = {
 }
 _CARRACING_DREAM: dict[str, Any] = {
     "rounds": {"default": 6, "vae": 3},
-    # More looks to choose from.
+    # A longer search, and more looks to choose from.
     "last-rounds": [
         {
             **_LONG_ROUND,
-            "train-controller": {**_LONG_ROUND["train-controller"], "real_every": 10, "evaluate_every": 10},
+            "train-controller": {
+                **_LONG_ROUND["train-controller"],
+                "generations": 100,
+                "real_every": 10,
+                "evaluate_every": 10,
+            },
         }
     ],
 }
