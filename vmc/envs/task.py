@@ -177,7 +177,7 @@ TASKS = {
         FAST_CARRACING,
         crop_rows=84,
         laptop=_DISCRETE_LAPTOP,
-        dream=_CARRACING_DREAM,
+        dream={**_CARRACING_DREAM, "train-controller": _CARRACING_LAPTOP["train-controller"]},
     ),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
     TAKE_COVER: Task(
