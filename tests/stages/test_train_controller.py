@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +86,21 @@ def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
     assert sizes[1] < 0.5 * sizes[0]
 
 
-def test_what_a_return_brings_beyond_the_cap_counts_a_tenth() -> None:
-    settings = toy_settings("train-controller", return_cap=10.0, weight_decay=2.0)
-    returns = np.array([[10.0, 10.0], [40.0, 0.0]])
-    assert stage._objective(settings, np.zeros((2, 3)), returns).tolist() == [10.0, 6.5]
-    assert stage._objective(settings, np.ones((2, 3)), returns).tolist() == [8.0, 4.5]
-    uncapped = replace(settings, return_cap=None, weight_decay=0.0)
-    assert stage._objective(uncapped, np.ones((2, 3)), returns).tolist() == [10.0, 20.0]
+def test_a_search_maximises_what_counts_not_what_is_returned(toy: ToyRun) -> None:
+    """Under a cap the first generations are ranked otherwise; one that nothing reaches changes nothing."""
+    run = _without_controller(toy)
+    means, firsts = [], []
+    cap = None
+    for _ in range(3):
+        _train(toy, run, generations=4, dream=True, reward_cap=cap)
+        means.append(load_checkpoint(run / "controller", "latest", "").weights["parameters"])
+        first = read_metrics(run / "controller")[0]
+        firsts.append(first["mean"])
+        cap = 1e6 if cap is None else first["mean"] / first["mean_length"]
+        _without_controller(toy)
+    assert firsts[0] == firsts[1] == firsts[2]  # the returns are the true ones
+    np.testing.assert_array_equal(means[0], means[1])
+    assert (means[0] != means[2]).any()
 
 
 def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import Squash
+from vmc.evolution.earnings import STRETCH, Earnings
 from vmc.evolution.fitness import Array, Scores
 from vmc.evolution.graphed import GraphedDreams
 from vmc.executors import Executor
@@ -30,11 +31,17 @@ _COMPACT_EVERY = 16
 
 @dataclass(frozen=True)
 class DreamJob:
-    """Candidates (P, N) on R episodes, from moments of held-out episodes or of those that M was trained on."""
+    """Candidates (P, N) on R episodes.
+
+    Attributes:
+        held_out: from moments of held-out episodes, not of those that M was trained on.
+        reward_cap: what a stretch of a dream brings beyond so much a step counts a tenth.
+    """
 
     candidates: Array
     seeds: Sequence[int]
     held_out: bool
+    reward_cap: float | None = None
 
 
 class DreamWorker:
@@ -64,27 +71,32 @@ class DreamWorker:
 
     @torch.no_grad()
     def run(self, job: DreamJob) -> Scores:
-        """Returns and lengths, each (P, R); every candidate meets the same starts and the same random numbers."""
+        """Scores (P, R); every candidate meets the same starts and the same random numbers."""
         latents, hidden = self._starts[job.held_out].draw([stream(seed, "dream/start") for seed in job.seeds])
         parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(latents.device)
         shape = (self._world.settings.horizon, self._world.latent_size)
         noise = _draw_noise([stream(seed, "dream/noise") for seed in job.seeds], *shape, latents.device)
         dream = self._dream_on_gpu if latents.device.type == "cuda" else self._dream
-        returns, lengths = dream(parameters, latents, hidden, noise)
-        return Scores(returns.double().cpu().numpy(), lengths.cpu().numpy())
+        earnings, lengths = dream(parameters, latents, hidden, noise, job.reward_cap)
+        grid = (len(parameters), len(latents))
+        returns, counted = (sums.double().cpu().numpy().reshape(grid) for sums in (earnings.returns, earnings.counted))
+        return Scores(returns, lengths.cpu().numpy().reshape(grid), counted)
 
-    def _dream_on_gpu(self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
+    def _dream_on_gpu(
+        self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+    ) -> tuple[Earnings, Tensor]:
         shape = (len(parameters), len(latents))
         if shape not in self._graphed:
             arguments = self._world, self._controller, self._squash, parameters, latents, hidden, noise
             self._graphed[shape] = GraphedDreams(*arguments)
-        return self._graphed[shape].run(parameters, latents, hidden, noise)
+        return self._graphed[shape].run(parameters, latents, hidden, noise, reward_cap)
 
-    def _dream(self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Returns and lengths, each (P, R); dreams that have ended stop costing."""
-        shape = (len(parameters), len(latents))
+    def _dream(
+        self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+    ) -> tuple[Earnings, Tensor]:
+        """What each of the P * R dreams earned, and its length; those that have ended stop costing."""
         dreams = _Dreams.begin(len(parameters), latents, hidden)
-        returns = torch.zeros(dreams.alive.numel(), device=latents.device)
+        earnings = Earnings(dreams.alive.numel(), latents.device)
         lengths = torch.zeros(dreams.alive.numel(), dtype=torch.int64, device=latents.device)
         for t in range(self._world.settings.horizon):
             if t % _COMPACT_EVERY == 0:
@@ -95,12 +107,15 @@ class DreamWorker:
             outputs = controller_outputs(self._controller, candidates, dreams.latents, dreams.hidden)
             at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
             step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
-            alive = dreams.alive.flatten()
-            returns.index_add_(0, dreams.rows(len(latents)), torch.where(alive, step.rewards, 0))
-            lengths.index_add_(0, dreams.rows(len(latents)), alive.long())
+            alive, rows = dreams.alive.flatten(), dreams.rows(len(latents))
+            earnings.add(torch.where(alive, step.rewards, 0), rows)
+            lengths.index_add_(0, rows, alive.long())
+            if (t + 1) % STRETCH == 0:
+                earnings.close_stretch(reward_cap)
             alive = (alive & ~step.terminated).view_as(dreams.alive)
             dreams = dreams._replace(latents=step.latents, hidden=step.hidden, alive=alive)
-        return returns.view(shape), lengths.view(shape)
+        earnings.close_stretch(reward_cap)
+        return earnings, lengths
 
 
 class _Dreams(NamedTuple):
@@ -155,14 +170,20 @@ class DreamFitness:
 
     Args:
         held_out: start from held-out episodes.
+        reward_cap: what a stretch of a dream brings beyond so much a step counts a tenth.
         block_size: about how many dreams a block has; None makes one block of all.
     """
 
     def __init__(
-        self, executor: Executor[DreamJob, Scores], held_out: bool, block_size: int | None = BLOCK_SIZE
+        self,
+        executor: Executor[DreamJob, Scores],
+        held_out: bool,
+        reward_cap: float | None = None,
+        block_size: int | None = BLOCK_SIZE,
     ) -> None:
         self._executor = executor
         self._held_out = held_out
+        self._reward_cap = reward_cap
         self._block_size = block_size
 
     def evaluate(
@@ -172,12 +193,16 @@ class DreamFitness:
         num_blocks = ceil(num_dreams / (self._block_size or num_dreams))
         blocks = np.array_split(candidates, min(num_blocks, len(candidates)))
         scores: list[Scores | None] = [None] * len(blocks)
-        for position, block_scores in self._executor.map([DreamJob(block, seeds, self._held_out) for block in blocks]):
+        jobs = [DreamJob(block, seeds, self._held_out, self._reward_cap) for block in blocks]
+        for position, block_scores in self._executor.map(jobs):
             scores[position] = block_scores
             if on_episodes is not None:
                 on_episodes(block_scores.returns.size)
         done = [block_scores for block_scores in scores if block_scores is not None]
-        return Scores(np.concatenate([s.returns for s in done]), np.concatenate([s.lengths for s in done]))
+        returns, lengths, counted = (
+            np.concatenate([getattr(each, name) for each in done]) for name in ("returns", "lengths", "counted")
+        )
+        return Scores(returns, lengths, counted)
 
 
 def _draw_noise(generators: list[np.random.Generator], horizon: int, latent_size: int, device: torch.device) -> Noise:

@@ -14,10 +14,16 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """Episode returns and lengths, each (P, R): candidate by episode. A fitness is a row's mean return."""
+    """What episodes brought, each field (P, R): candidate by episode.
+
+    Attributes:
+        returns, lengths: of the episodes.
+        counted: what a fitness is a row's mean of: the returns, or what counts of them.
+    """
 
     returns: Array
     lengths: npt.NDArray[np.int64]
+    counted: Array
 
 
 class Fitness(Protocol):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import Squash
+from vmc.evolution.earnings import STRETCH, Earnings
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
 
@@ -45,31 +46,41 @@ class GraphedDreams:
         self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
         self._t = torch.zeros(1, dtype=torch.int64, device=latents.device)
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
-        self._returns = torch.zeros_like(self._alive, dtype=latents.dtype)
+        self._rows = torch.arange(len(self._alive), device=latents.device)
+        self._earnings = Earnings(len(self._alive), latents.device)
         self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
 
-    def run(self, candidates: Tensor, latents: Tensor, hidden: Hidden, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Returns and lengths, each (P, R), of dreams that begin at these moments; arguments as at the start."""
+    def run(
+        self, candidates: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+    ) -> tuple[Earnings, Tensor]:
+        """What each of the P * R dreams earned, and its length, from these moments; arguments as at the start.
+
+        The next run overwrites both.
+        """
         self._candidates.copy_(candidates)
         for kept, numbers in zip(self._noise, noise, strict=True):
             kept.copy_(numbers)
         for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
-        for kept in (self._t, self._returns, self._lengths):
+        for kept in (self._t, self._lengths):
             kept.zero_()
+        self._earnings.restart()
         self._alive.fill_(True)
         for t in range(len(noise.termination)):
             if t % _LOOK_EVERY == 0 and not self._alive.any():
                 break
             self._advance()
-        return self._returns.view(self._shape), self._lengths.view(self._shape)
+            if (t + 1) % STRETCH == 0:
+                self._earnings.close_stretch(reward_cap)
+        self._earnings.close_stretch(reward_cap)
+        return self._earnings, self._lengths
 
     def _step(self) -> None:
         outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
         at_t = Noise(*(_in_each(numbers.index_select(0, self._t)[0], self._shape[0]) for numbers in self._noise))
         step = self._world.step(self._latents, self._hidden, self._squash.torch(outputs), at_t)
-        self._returns.add_(torch.where(self._alive, step.rewards, 0))
+        self._earnings.add(torch.where(self._alive, step.rewards, 0), self._rows)
         self._lengths.add_(self._alive)
         self._alive.logical_and_(~step.terminated)
         for kept, new in zip((self._latents, *self._hidden), (step.latents, *step.hidden), strict=True):

@@ -59,4 +59,4 @@ class RealFitness:
             if on_episodes is not None:
                 on_episodes(1)
         shape = (len(candidates), len(seeds))
-        return Scores(returns.reshape(shape), lengths.reshape(shape))
+        return Scores(returns.reshape(shape), lengths.reshape(shape), returns.reshape(shape))

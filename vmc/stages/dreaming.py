@@ -54,9 +54,13 @@ class DreamSource:
 
 @contextmanager
 def dream_fitness(
-    source: DreamSource, settings: DreamSettings, device_name: str, num_workers: int
+    source: DreamSource,
+    settings: DreamSettings,
+    device_name: str,
+    num_workers: int,
+    reward_cap: float | None = None,
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
-    """The dream's fitness from training episodes, and from held-out ones.
+    """The dream's fitness from training episodes, where a stretch's reward is capped, and from held-out ones.
 
     It runs on worker processes of one thread each; on a GPU, in this process.
 
@@ -73,7 +77,8 @@ def dream_fitness(
         num_workers, block_size = 0, None
     make_worker = partial(make_dream_worker, source, settings, device_name)
     with closing(make_executor(make_worker, num_workers)) as executor:
-        yield DreamFitness(executor, False, block_size), DreamFitness(executor, True, block_size)
+        training = DreamFitness(executor, False, reward_cap, block_size)
+        yield training, DreamFitness(executor, True, block_size=block_size)
 
 
 def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:

@@ -128,8 +128,8 @@ class TrainControllerSettings:
         step_size: CMA-ES's first standard deviation.
         weight_decay: what C's fitness loses for each unit of its parameters' mean square (hardmaru's `es.py`); small
             weights steer softly.
-        return_cap: what a candidate's episode brings beyond this counts a tenth. A lap ends and a dream does not, so
-            that speed would pay there what in reality only safety pays.
+        reward_cap: with `dream`: of what a dream brings in 20 steps, what exceeds so much a step counts a tenth. A lap
+            ends and a dream does not, so that speed would make good there for what is lost in a bend.
         target_return: stop when the distribution's mean reaches this on the held-out episodes.
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
@@ -153,7 +153,7 @@ class TrainControllerSettings:
     rollouts_per_candidate: int = option(4, least=1)
     step_size: float = option(0.1, above=0)
     weight_decay: float = option(0.0, least=0)
-    return_cap: float | None = None
+    reward_cap: float | None = None
     target_return: float | None = None
     evaluate_every: int = option(5, least=1)
     evaluation_episodes: int = option(8, least=1)

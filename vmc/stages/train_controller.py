@@ -43,8 +43,6 @@ from vmc.storage.metrics import MetricsLog
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
-# What a return counts beyond `return_cap`.
-_EXCESS = 0.1
 
 
 @dataclass
@@ -123,7 +121,8 @@ def _fitness(
         if settings.dream:
             dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
             source = DreamSource(settings.env, data, run, shape, settings.seed)
-            training, held_out = stack.enter_context(dream_fitness(source, dream, device_name, num_workers))
+            opened = dream_fitness(source, dream, device_name, num_workers, settings.reward_cap)
+            training, held_out = stack.enter_context(opened)
             yield _Fitness(training, held_out, real if settings.real_every else None)
         else:
             yield _Fitness(RealFitness(executor, replace(limits, stall_steps=settings.stall_steps)), real, None)
@@ -185,7 +184,8 @@ class _Evolution:
         ]
         scores = self._fitness.training.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
-        self._search.tell(candidates, _objective(settings, candidates, scores.returns))
+        decay = settings.weight_decay * np.square(candidates).mean(axis=1)
+        self._search.tell(candidates, scores.counted.mean(axis=1) - decay)
         counters.generation = number
         self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
@@ -260,13 +260,6 @@ class _Evolution:
         }
         weights = {"parameters": self._search.mean}
         save_checkpoint(self._folder, "latest", self._info() | progress, weights, arrays)
-
-
-def _objective(settings: TrainControllerSettings, candidates: Array, returns: Array) -> Array:
-    """What the search maximises, (P,): of candidates (P, N) with returns (P, R)."""
-    cap = np.inf if settings.return_cap is None else settings.return_cap
-    counted = np.minimum(returns, cap) + _EXCESS * np.maximum(returns - cap, 0)
-    return np.asarray(counted.mean(axis=1) - settings.weight_decay * np.square(candidates).mean(axis=1))
 
 
 def _resume(
