@@ -202,6 +202,19 @@ def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
     assert (counters.phase, counters.generation) == (1, 3)
 
 
+def test_a_search_from_nothing_may_be_followed_by_one_from_its_best(toy: ToyRun) -> None:
+    """In the same V and M, with other settings; it can be stopped and resumed, and is another one than with `anew`."""
+    run = _without_controller(toy)
+    _train(toy, run, dream=True, anew=True, generations=2)
+    best = load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    counters = _train(toy, run, dream=True, generations=1, population=9, step_size=1e-9)
+    assert (counters.phase, counters.generation) == (1, 3)
+    mean = load_checkpoint(run / "controller", "latest", "").weights["parameters"]
+    np.testing.assert_allclose(mean, best, atol=1e-7)
+    counters = _train(toy, run, dream=True, generations=2, population=9, step_size=1e-9)
+    assert (counters.phase, counters.generation) == (1, 4)
+
+
 def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     """The sign of the fitness: a search that minimised the return would end below where it began.
 

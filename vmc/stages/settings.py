@@ -140,7 +140,8 @@ class TrainControllerSettings:
         real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
             which alone then decide which C is the best; None never looks at reality.
         anew: when V, M or the place of the fitness have changed, search from nothing again, not from the best C so far,
-            which stays the best until it is beaten.
+            which stays the best until it is beaten. Without it after a search with it, in the same V and M, the search
+            goes on from the best.
         seed: of the candidates and of the episodes.
     """
 

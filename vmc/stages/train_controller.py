@@ -70,8 +70,8 @@ def train_controller(
 ) -> SearchCounters:
     """Searches for C, or goes on where the search was stopped, to the bit.
 
-    When V or M have changed since (a new round), or the fitness moves between dream and reality, a new phase begins
-    from the best C so far.
+    When V or M have changed since (a new round), when the fitness moves between dream and reality, or when the best C
+    so far is to be gone on from after a search from nothing, a new phase begins.
 
     Raises:
         VmcError: V or M missing, unfinished or strangers to each other; settings that changed.
@@ -80,7 +80,7 @@ def train_controller(
         require_finished(folder, command)
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
     body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
-    inputs: dict[str, Any] = {**body.source, "dream": settings.dream}
+    inputs: dict[str, Any] = {**body.source, "dream": settings.dream, "anew": settings.anew}
     if settings.dream:
         inputs["data"] = fingerprint_of_starts(data, run)
     folder = controller_folder(run)
@@ -271,7 +271,8 @@ def _resume(
         return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
     counters = SearchCounters(**checkpoint.info["counters"])
-    if counters.inputs != inputs:  # another search, which may have other settings
+    # Another search, which may have other settings. (`anew` was not among the inputs before 2026-11-27.)
+    if {"anew": settings.anew} | counters.inputs != inputs:
         counters = _new_phase(counters, inputs)
         mean = None if settings.anew else _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
