@@ -94,7 +94,15 @@ _POLISH: Values = {
 _REAL_SEARCH: Values = {"generations": 20, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5}
 _REAL_ROUND: Values = {
     **_POLISH,
-    "train-controller": {**_REAL_SEARCH, "dream": False, "anew": False, "step_size": 0.04, "weight_decay": 0.0},
+    "train-controller": {
+        **_REAL_SEARCH,
+        "dream": False,
+        "anew": False,
+        "step_size": 0.04,
+        "weight_decay": 0.0,
+        "generations": 30,
+        "evaluation_episodes": 32,
+    },
 }
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
 # worth: DECISIONS.md.
@@ -135,7 +143,12 @@ _DISCRETE_LAPTOP: dict[str, Any] = {
         "evaluate_every": 10,
     },
     "rounds": {"default": 5, "vae": 3},
-    "last-rounds": [{"rounds": 1, "train-controller": {**_REAL_ROUND["train-controller"], "generations": 25}}],
+    "last-rounds": [
+        {
+            "rounds": 1,
+            "train-controller": {**_REAL_ROUND["train-controller"], "generations": 25, "evaluation_episodes": 16},
+        }
+    ],
 }
 
 # C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in

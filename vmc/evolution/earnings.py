@@ -7,8 +7,8 @@ from torch import Tensor
 
 # Steps of a stretch: short enough that a bend is one, long enough to hold some of CarRacing's tiles, which pay at once.
 STRETCH = 20
-# What counts of a stretch's reward beyond the cap. With 0.1, a CarRacing lap in 400-step dreams pays speed about what
-# it pays in reality, where a step sooner is worth 0.1 and a lap begins once.
+# What counts of a stretch's reward beyond the cap: about what haste is worth in CarRacing, where a lap of 900 steps
+# brings 1,000 and each step sooner 0.1.
 _EXCESS = 0.1
 
 
