@@ -31,13 +31,13 @@ def test_the_papers_run_is_what_the_paper_says() -> None:
 
 
 def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
-    """A first round and the last, long one."""
-    found = estimate_run(_settings("dream", rounds=2), RATES)
+    """A first round, a long one, and the last, which polishes."""
+    found = estimate_run(_settings("dream", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert {cost.unit for cost in searches} == {"dream steps"}
-    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400, 100 * 64 * 16 * 400]
-    # Before the first generation and after each 20th, in the last round each 10th.
-    looks = [16 * 1000 * number for number in (2, 11)]
+    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400, 60 * 64 * 16 * 400, 30 * 64 * 32 * 400]
+    # Before the first generation and after each 20th, in the last rounds each 10th, at last on more tracks.
+    looks = [1000 * number for number in (16 * 2, 16 * 7, 32 * 4)]
     assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
     collected = 300 * 200 + 80 * 700
     assert found.real_frames == pytest.approx(collected + sum(looks))

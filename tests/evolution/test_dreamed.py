@@ -116,7 +116,7 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
 
 def test_a_capped_dream_counts_less_and_returns_the_same(toy_session: ToyRun) -> None:
     worker = _worker_whose_dreams_end(toy_session, horizon=50)
-    free, capped = (worker.run(DreamJob(_candidates(4), SEEDS, False, cap)) for cap in (None, -0.7))
+    free, capped = (worker.run(DreamJob(_candidates(4), SEEDS, False, cap)) for cap in (None, 0.05))
     np.testing.assert_array_equal(free.counted, free.returns)
     np.testing.assert_array_equal(capped.returns, free.returns)
     np.testing.assert_array_equal(capped.lengths, free.lengths)
@@ -135,7 +135,7 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
 def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=70)
-    jobs = [DreamJob(_candidates(4), list(seeds), False, -0.7) for seeds in (range(8), range(8, 16))]
+    jobs = [DreamJob(_candidates(4), list(seeds), False, 0.05) for seeds in (range(8), range(8, 16))]
     expected = [worker.run(job) for job in jobs]
     monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)
     for job, scores in zip(jobs, expected, strict=True):

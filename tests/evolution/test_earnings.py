@@ -23,7 +23,7 @@ def _earned(rewards: np.ndarray, reward_cap: float | None) -> Earnings:
     return earnings
 
 
-@given(st.integers(1, 3 * STRETCH), st.floats(-1, 3), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 3 * STRETCH), st.floats(0.01, 3), st.integers(0, 2**32 - 1))
 def test_a_stretch_counts_up_to_the_cap_and_a_tenth_of_the_rest(steps: int, cap: float, seed: int) -> None:
     rewards = np.random.default_rng(seed).normal(1, 2, (steps, 3)).astype(np.float32)
     stretches = [part.sum(axis=0) for part in np.split(rewards.astype(np.float64), range(STRETCH, steps, STRETCH))]

@@ -35,7 +35,7 @@ class Earnings:
         """Adds the open stretch to the sums: where `STRETCH` steps are over, and at the end.
 
         Args:
-            reward_cap: what a stretch brings beyond so much a step counts a tenth; None: all counts.
+            reward_cap: what a stretch brings beyond so much a step, above 0, counts a tenth; None: all counts.
         """
         cap = torch.inf if reward_cap is None else reward_cap * STRETCH
         self.returns.add_(self._stretch)

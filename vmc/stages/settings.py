@@ -154,7 +154,7 @@ class TrainControllerSettings:
     rollouts_per_candidate: int = option(4, least=1)
     step_size: float = option(0.1, above=0)
     weight_decay: float = option(0.0, least=0)
-    reward_cap: float | None = None
+    reward_cap: float | None = option(None, above=0)
     target_return: float | None = None
     evaluate_every: int = option(5, least=1)
     evaluation_episodes: int = option(8, least=1)
