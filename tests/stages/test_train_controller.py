@@ -234,9 +234,10 @@ def test_several_searches_keep_the_best_of_all_and_resume_as_one(toy: ToyRun, mo
             raise KeyboardInterrupt
         return generation(self, *arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(stage._Evolution, "_generation", stopped)
-        _train(toy, run, **values)
+        with pytest.raises(KeyboardInterrupt):
+            _train(toy, run, **values)
     resumed = _train(toy, run, **values)
     assert (resumed.generation, resumed.best_return) == (6, counters.best_return)
     assert resumed.steps == counters.steps
