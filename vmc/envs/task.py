@@ -87,7 +87,7 @@ _POLISH: Values = {
         "anew": False,
         "step_size": 0.04,
         "rollouts_per_candidate": 32,
-        "generations": 30,
+        "generations": 80,
         "evaluation_episodes": 32,
     },
 }
