@@ -234,10 +234,9 @@ def test_several_searches_keep_the_best_of_all_and_resume_as_one(toy: ToyRun, mo
             raise KeyboardInterrupt
         return generation(self, *arguments)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(stage._Evolution, "_generation", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            _train(toy, run, **values)
+        _train(toy, run, **values)
     resumed = _train(toy, run, **values)
     assert (resumed.generation, resumed.best_return) == (6, counters.best_return)
     assert resumed.steps == counters.steps
