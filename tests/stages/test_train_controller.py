@@ -215,41 +215,6 @@ def test_a_search_from_nothing_may_be_followed_by_one_from_its_best(toy: ToyRun)
     assert (counters.phase, counters.generation) == (1, 4)
 
 
-def test_several_searches_keep_the_best_of_all_and_resume_as_one(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = _without_controller(toy)
-    values = {"dream": True, "anew": True, "searches": 3, "generations": 2, "evaluate_every": 1}
-    counters = _train(toy, run, **values)
-    assert (counters.phase, counters.generation, counters.inputs["search"]) == (2, 6, 2)
-    lines = read_metrics(run / "controller")
-    assert [(line["step"], line["phase"]) for line in lines] == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2)]
-    assert len({line["mean"] for line in lines}) == 6
-    assert counters.best_return >= max(line["held_out"] for line in lines)
-    whole = load_checkpoint(run / "controller", "latest", "").weights["parameters"]
-
-    _without_controller(toy)
-    generation = stage._Evolution._generation
-
-    def stopped(self: Any, *arguments: Any) -> Any:
-        if self._counters.generation == 3:
-            raise KeyboardInterrupt
-        return generation(self, *arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage._Evolution, "_generation", stopped)
-        _train(toy, run, **values)
-    resumed = _train(toy, run, **values)
-    assert (resumed.generation, resumed.best_return) == (6, counters.best_return)
-    assert resumed.steps == counters.steps
-    np.testing.assert_array_equal(load_checkpoint(run / "controller", "latest", "").weights["parameters"], whole)
-    assert _train(toy, run, **values).generation == 6  # nothing is left to do
-    assert _train(toy, run, **values | {"searches": 4}).generation == 8
-
-
-def test_several_searches_from_the_same_c_are_refused(toy: ToyRun) -> None:
-    with pytest.raises(VmcError, match="all begin with the same C"):
-        _train(toy, toy.run, searches=2)
-
-
 def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     """The sign of the fitness: a search that minimised the return would end below where it began.
 

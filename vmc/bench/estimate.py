@@ -135,12 +135,11 @@ def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Esti
 def _search_cost(number: int, chosen: Any, steps: int, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
     per_generation = chosen.population * chosen.rollouts_per_candidate
-    generations, looks_every = chosen.searches * chosen.generations, chosen.real_every or chosen.evaluate_every
-    evaluations = chosen.evaluation_episodes * (1 + chosen.searches * (chosen.generations // looks_every))
+    evaluations = chosen.evaluation_episodes * (1 + chosen.generations // (chosen.real_every or chosen.evaluate_every))
     if not chosen.dream:
-        work = (generations * per_generation + evaluations) * steps
+        work = (chosen.generations * per_generation + evaluations) * steps
         return Cost(number, "train-controller", work, "frames", work / rates.drive), work
-    dreamed = generations * per_generation * chosen.horizon
+    dreamed = chosen.generations * per_generation * chosen.horizon
     real = evaluations * steps if chosen.real_every else 0
     seconds = dreamed / rates.dream + real / rates.drive
     return Cost(number, "train-controller", dreamed, "dream steps", seconds), real

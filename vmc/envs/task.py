@@ -65,13 +65,12 @@ class Task:
 # What the first rounds' drivers show is much grass, disturbed. Then C drives undisturbed, and M learns for longer, and
 # where a drive is lost. From here on C is paid for each bend, not for its haste, and looked at more often.
 _UNDISTURBED: Values = {"noise": 0.0, "max_steps": 700, "stall_steps": 300}
-_LONG_ROUND: Values = {
-    "rounds": 1,
+_LONG_ROUNDS: Values = {
+    "rounds": 2,
     "rollouts": {"episodes": 80, **_UNDISTURBED},
     "train-mdrnn": {"epochs": 20, "stall_steps": 100},
     "train-controller": {
-        "searches": 3,
-        "generations": 40,
+        "generations": 60,
         "reward_cap": 1.0,
         "real_every": 10,
         "evaluate_every": 10,
@@ -79,11 +78,11 @@ _LONG_ROUND: Values = {
 }
 # In M as it is, in small steps from the best C of the rounds before, on twice as many dreams.
 _POLISH: Values = {
-    **_LONG_ROUND,
+    **_LONG_ROUNDS,
+    "rounds": 1,
     "rollouts": {"episodes": 0, **_UNDISTURBED},
     "train-controller": {
-        **_LONG_ROUND["train-controller"],
-        "searches": 1,
+        **_LONG_ROUNDS["train-controller"],
         "anew": False,
         "step_size": 0.04,
         "rollouts_per_candidate": 32,
@@ -123,16 +122,16 @@ _CARRACING_LAPTOP: dict[str, Any] = {
         "real_every": 20,
         "evaluate_every": 20,
     },
-    "rounds": {"default": 8, "vae": 3},
+    "rounds": {"default": 9, "vae": 3},
     "later-rounds": {
         "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
         "train-mdrnn": {"epochs": 8},
     },
-    "last-rounds": [_LONG_ROUND, _POLISH, _REAL_ROUND],
+    "last-rounds": [_LONG_ROUNDS, _POLISH, _REAL_ROUND],
     "real-search": {**_REAL_SEARCH, "generations": 40, "weight_decay": 0.0},
 }
-_CARRACING_DREAM: dict[str, Any] = {"rounds": {"default": 7, "vae": 3}, "last-rounds": [_LONG_ROUND, _POLISH]}
+_CARRACING_DREAM: dict[str, Any] = {"rounds": {"default": 8, "vae": 3}, "last-rounds": [_LONG_ROUNDS, _POLISH]}
 # What its score was measured with: no undisturbed drives, and a shorter search in reality.
 _DISCRETE_LAPTOP: dict[str, Any] = {
     **_CARRACING_LAPTOP,

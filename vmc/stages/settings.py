@@ -125,8 +125,6 @@ class TrainControllerSettings:
         population: candidates a generation.
         rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
         generations: at most so many, for the present V and M.
-        searches: with `anew`: so many searches of `generations` one after the other in the same V and M, the best of
-            all of which is kept: one may be worth 200 more than another.
         step_size: CMA-ES's first standard deviation.
         weight_decay: what C's fitness loses for each unit of its parameters' mean square (hardmaru's `es.py`); small
             weights steer softly.
@@ -149,7 +147,6 @@ class TrainControllerSettings:
 
     env: str
     generations: int = option(least=1)
-    searches: int = option(1, least=1)
     dream: bool = False
     inputs: str | None = option(None, choices=CONTROLLER_INPUTS)
     hidden_units: int = option(0, least=0)

@@ -15,7 +15,6 @@ import numpy as np
 from vmc.dream.world import DreamSettings
 from vmc.envs import get_task
 from vmc.episode import Limits
-from vmc.errors import VmcError
 from vmc.evolution.fitness import Array, Fitness, Scores
 from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.evolution.search import Search, SearchSettings
@@ -38,12 +37,12 @@ from vmc.seeding import env_seed
 from vmc.stages.dreaming import DreamSource, dream_fitness, fingerprint_of_starts
 from vmc.stages.settings import TrainControllerSettings
 from vmc.stages.training import check_config
-from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, read_sidecar, save_checkpoint
+from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import locked, write_json
 from vmc.storage.metrics import MetricsLog
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
-_EXTENT = {"generations", "searches", "target_return"}
+_EXTENT = {"generations", "target_return"}
 
 
 @dataclass
@@ -72,14 +71,11 @@ def train_controller(
     """Searches for C, or goes on where the search was stopped, to the bit.
 
     When V or M have changed since (a new round), when the fitness moves between dream and reality, or when the best C
-    so far is to be gone on from after a search from nothing, a new phase begins; and with each of several searches.
+    so far is to be gone on from after a search from nothing, a new phase begins.
 
     Raises:
-        VmcError: V or M missing, unfinished or strangers to each other; settings that changed; several searches that
-            would all begin with the same C.
+        VmcError: V or M missing, unfinished or strangers to each other; settings that changed.
     """
-    if settings.searches > 1 and not settings.anew:
-        raise VmcError("Several searches would all begin with the same C.", "Give --anew, or --searches 1.")
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
@@ -89,11 +85,8 @@ def train_controller(
         inputs["data"] = fingerprint_of_starts(data, run)
     folder = controller_folder(run)
     with locked(folder), _fitness(settings, shape, data, run, device_name, num_workers) as fitness:
-        first = _search_under_way(folder, inputs)
-        for number in range(first, max(settings.searches, first + 1)):
-            evolution = _Evolution(settings, folder, shape, inputs | {"search": number}, fitness, tensorboard)
-            counters = evolution.run()
-        return counters
+        evolution = _Evolution(settings, folder, shape, inputs, fitness, tensorboard)
+        return evolution.run()
 
 
 class _Fitness(NamedTuple):
@@ -278,7 +271,8 @@ def _resume(
         return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
     counters = SearchCounters(**checkpoint.info["counters"])
-    if _completed(counters.inputs, inputs) != inputs:  # another search, which may have other settings
+    # Another search, which may have other settings. (`anew` was not among the inputs before 2026-11-27.)
+    if {"anew": settings.anew} | counters.inputs != inputs:
         counters = _new_phase(counters, inputs)
         mean = None if settings.anew else _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
@@ -287,20 +281,6 @@ def _resume(
     grown = settings.generations > counters.generation - counters.phase_start
     counters.finished = counters.finished and not grown
     return counters, search
-
-
-def _completed(stored: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
-    """A search's inputs; those of before 2026-11-27 lack what was added then."""
-    return {"anew": inputs["anew"], "search": 0} | stored
-
-
-def _search_under_way(folder: Path, inputs: dict[str, Any]) -> int:
-    """The number of the search that was stopped or done last in this V and M, or that of the first."""
-    if not has_checkpoint(folder, "latest"):
-        return 0
-    info = read_sidecar(folder, "latest", TRAIN_CONTROLLER)["info"]
-    stored = _completed(info.get("counters", {}).get("inputs", {}), inputs)
-    return int(stored["search"]) if stored == inputs | {"search": stored["search"]} else 0
 
 
 def means_folder(controller: Path) -> Path:
@@ -317,18 +297,9 @@ def _restored_search(
 
 
 def _new_phase(counters: SearchCounters, inputs: dict[str, Any]) -> SearchCounters:
-    """Another search. In the same V and M what was the best stays so; in others it has to be looked at again."""
-    generation, same = counters.generation, _completed(counters.inputs, inputs) | {"search": inputs["search"]} == inputs
-    return SearchCounters(
-        inputs,
-        counters.phase + 1,
-        generation,
-        generation,
-        counters.best_generation if same else generation,
-        counters.best_return if same else None,
-        counters.steps,
-        counters.seconds,
-    )
+    generation = counters.generation
+    steps, seconds = counters.steps, counters.seconds
+    return SearchCounters(inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds)
 
 
 def _best_parameters(folder: Path) -> np.ndarray:
