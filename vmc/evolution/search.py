@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cma
 import numpy as np
@@ -128,7 +128,9 @@ class Search:
                 elif type(value) is list and all(isinstance(v, float | np.ndarray) for v in value):
                     arrays[key] = np.array(value, np.float64)
         generator = self._normal.generator.bit_generator.state
-        return arrays, {"attributes": _plain(numbers), "generator": generator}
+        # A product of a matrix in the other order may be rounded otherwise.
+        by_columns = [key for key, value in arrays.items() if np.isfortran(value)]
+        return arrays, {"attributes": _plain(numbers), "generator": generator, "by_columns": by_columns}
 
     def restore(self, arrays: dict[str, npt.NDArray[Any]], values: dict[str, Any]) -> None:
         """Puts back what `state` gave. Nothing but numbers is taken from it, so it cannot run code.
@@ -150,7 +152,8 @@ class Search:
                 raise VmcError(f"The stored search holds {key}, which is no state of a search.")
             owner = _part(self._strategy, part)
             if isinstance(value, np.ndarray):
-                value = list(value) if type(vars(owner).get(name)) is list else np.array(value)
+                order: Literal["F", "C"] = "F" if key in values.get("by_columns", ()) else "C"
+                value = list(value) if type(vars(owner).get(name)) is list else np.array(value, order=order)
             setattr(owner, name, value)
         sampler = self._strategy.sm
         self._strategy.C, self._strategy.B, self._strategy.D = sampler.C, sampler.B, sampler.D
