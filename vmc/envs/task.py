@@ -100,6 +100,7 @@ _REAL_ROUND: Values = {
         "anew": False,
         "step_size": 0.04,
         "weight_decay": 0.0,
+        "generations": 30,
         "evaluation_episodes": 32,
     },
 }
