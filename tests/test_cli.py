@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -208,7 +209,8 @@ def test_a_worker_that_is_killed_costs_nothing(toy: ToyRun, tmp_path: Path) -> N
     workers: list[psutil.Process] = []
 
     def has_workers() -> bool:
-        workers[:] = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child that ends meanwhile
+            workers[:] = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
         return len(workers) == 2
 
     _wait_for(has_workers, process)
