@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vmc.dream.kernels import sample
+from vmc.dream.world import sample_on_gpu
 from vmc.models.backbones.lstm_step import lstm_cell
 from vmc.models.mixture import MAX_LOG_STD, MIN_LOG_STD, mixture_from_parts, sample_mixture
 
@@ -30,16 +31,22 @@ def test_the_cell_is_the_lstms(gates: np.ndarray, c: np.ndarray) -> None:
     temperature=st.sampled_from([0.1, 1.0, 1.3]),
 )
 def test_samples_are_the_mixtures(outputs: np.ndarray, weight_sets: int, seed: int, temperature: float) -> None:
-    """Against the PyTorch version in double precision; draws within rounding of a component's border are left out."""
+    """A CPU's and a GPU's, against the mixture's own in double precision.
+
+    Draws within rounding of a component's border are left out.
+    """
     rng = np.random.default_rng(seed)
     uniform, normal = rng.random((2, 3), np.float32), rng.standard_normal((2, 3), np.float32)
     latents = np.empty((2, 3), np.float32)
     outputs = np.ascontiguousarray(outputs[:, 4 * (3 - weight_sets) :])
     sample(outputs, 4, uniform, normal, temperature, (MIN_LOG_STD, MAX_LOG_STD), latents)
-    parts = torch.from_numpy(outputs[:, :-2]).double().split([4 * weight_sets, 12, 12], dim=1)
-    mixture = mixture_from_parts(*(part.unflatten(1, (4, -1)).transpose(1, 2) for part in parts))
+    parts = torch.from_numpy(outputs[:, :-2]).split([4 * weight_sets, 12, 12], dim=1)
+    parts = [part.unflatten(1, (4, -1)) for part in parts]
+    on_gpu = sample_on_gpu(*parts, torch.from_numpy(uniform), torch.from_numpy(normal), temperature).numpy()
+    mixture = mixture_from_parts(*(part.double().transpose(1, 2) for part in parts))
     cumulative = (mixture.log_weights / temperature).softmax(dim=-1).cumsum(dim=-1)
     clear = ((cumulative - torch.from_numpy(uniform)[:, :weight_sets, None]).abs() > 1e-5).all(dim=-1)
     clear = clear.expand(2, 3).numpy()
     expected = sample_mixture(mixture, torch.from_numpy(uniform), torch.from_numpy(normal), temperature).numpy()
-    np.testing.assert_allclose(latents[clear], expected[clear], rtol=1e-5, atol=1e-5)
+    for found in (latents, on_gpu):
+        np.testing.assert_allclose(found[clear], expected[clear], rtol=1e-5, atol=1e-5)

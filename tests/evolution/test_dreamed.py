@@ -145,3 +145,13 @@ def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, mon
         np.testing.assert_allclose(found.counted, scores.counted, rtol=1e-4, atol=1e-4)
     assert len(worker._graphed) == 1
     assert 1 < expected[0].lengths.min() < expected[0].lengths.max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_dreams_the_same(toy_session: ToyRun) -> None:
+    job = DreamJob(_candidates(4), range(8), False, 0.05)
+    workers = [make_dream_worker(_source(toy_session), DreamSettings(horizon=30), device) for device in ("cpu", "cuda")]
+    expected, found = (worker.run(job) for worker in workers)
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.counted, expected.counted, rtol=1e-3, atol=1e-3)

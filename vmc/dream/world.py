@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from vmc.errors import VmcError
 from vmc.models.backbones import make_step
 from vmc.models.backbones.contract import Hidden
 from vmc.models.dynamics import MDNRNN
-from vmc.models.mixture import MAX_LOG_STD, MIN_LOG_STD, mixture_from_parts, sample_mixture
+from vmc.models.mixture import MAX_LOG_STD, MIN_LOG_STD
 
 # M is never sure: of the drives that are lost it says so in most at 0.15, in fewer at 0.5 (`DECISIONS.md`). The
 # original's Doom has 1/11.
@@ -88,8 +89,6 @@ class DreamWorld:
         self._num_weight_sets = min(dynamics.settings.num_weight_sets, len(self._active))
         self._next_hidden = _fast_step(dynamics) if dynamics.reward_scale.device.type == "cpu" else dynamics.step
         self._heads = PackedLinear(*_stacked_heads(dynamics, self._active))
-        # M was trained as if terminations were more frequent than they are.
-        self._log_termination_weight = dynamics.termination_weight.log().item()
 
     @torch.no_grad()
     def step(self, latents: Tensor, hidden: Hidden, actions: Tensor, noise: Noise) -> DreamStep:
@@ -105,8 +104,7 @@ class DreamWorld:
         outputs = self._heads(hidden.h)
         rewards, termination_logits = outputs[:, -2], outputs[:, -1]
         threshold = noise.termination if self.settings.sample_termination else LIKELY_TERMINATION
-        terminated = (termination_logits - self._log_termination_weight).sigmoid() > threshold
-        return DreamStep(self._sample(outputs, noise), hidden, rewards, terminated)
+        return DreamStep(self._sample(outputs, noise), hidden, rewards, termination_logits.sigmoid() > threshold)
 
     def _sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         """The next latents, (B, Z): drawn in the active dimensions, 0 in those that V has silenced."""
@@ -126,8 +124,24 @@ class DreamWorld:
             kernels.sample(*arguments, latents.numpy())
             return latents
         parts = outputs[:, :-2].split([k * self._num_weight_sets, k * size, k * size], dim=1)
-        mixture = mixture_from_parts(*(part.unflatten(1, (k, -1)).transpose(1, 2) for part in parts))
-        return sample_mixture(mixture, uniform, normal, temperature)
+        logits, means, log_stds = (part.unflatten(1, (k, -1)) for part in parts)
+        return sample_on_gpu(logits, means, log_stds, uniform, normal, temperature)
+
+
+def sample_on_gpu(
+    logits: Tensor, means: Tensor, log_stds: Tensor, uniform: Tensor, normal: Tensor, temperature: float
+) -> Tensor:
+    """`sample_mixture` in as few kernels as PyTorch has: each costs a GPU more than what it computes here.
+
+    Args:
+        logits: (B, K, W), means, log_stds: (B, K, Z): not yet normalised or clamped.
+    """
+    cumulative = (logits / temperature).softmax(dim=1).cumsum(dim=1)[:, :-1]
+    component = (uniform[:, None, : logits.shape[2]] >= cumulative).sum(dim=1, keepdim=True)
+    component = component.expand(-1, 1, means.shape[2])
+    mean, log_std = (part.gather(1, component)[:, 0] for part in (means, log_stds))
+    std = log_std.clamp(MIN_LOG_STD, MAX_LOG_STD).exp()
+    return torch.addcmul(mean, std, normal, value=math.sqrt(temperature))
 
 
 def _fast_step(dynamics: MDNRNN) -> Callable[[Tensor, Tensor, Hidden], Hidden]:
@@ -154,7 +168,9 @@ def _stacked_heads(dynamics: MDNRNN, active: Tensor) -> tuple[Tensor, Tensor]:
         chosen = [each[active] if len(each) == z else each for each in sets]
         rows = [each.transpose(0, 1).flatten(0, 1) for each in chosen]
         columns.append(torch.cat([*rows, getattr(reward, part) * scale, getattr(termination, part)]))
-    return columns[0], columns[1]
+    weight, bias = columns
+    bias[-1] -= dynamics.termination_weight.log()  # M was trained as if terminations were more frequent than they are
+    return weight, bias
 
 
 @torch.no_grad()

@@ -41,12 +41,12 @@ class GraphedDreams:
         self._world, self._controller, self._squash = world, controller, squash
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
-        self._noise = Noise(*(numbers.clone() for numbers in noise))
+        self._noise = _side_by_side(noise)
         self._latents = _in_each(latents, shape[0])
         self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
-        self._t = torch.zeros(1, dtype=torch.int64, device=latents.device)
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
         self._rows = torch.arange(len(self._alive), device=latents.device)
+        self._noise_rows = self._rows % shape[1]  # at t = 0
         self._earnings = Earnings(len(self._alive), latents.device)
         self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
@@ -59,12 +59,11 @@ class GraphedDreams:
         The next run overwrites both.
         """
         self._candidates.copy_(candidates)
-        for kept, numbers in zip(self._noise, noise, strict=True):
-            kept.copy_(numbers)
+        self._noise.copy_(_side_by_side(noise))
+        self._noise_rows.copy_(self._rows % self._shape[1])
         for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
-        for kept in (self._t, self._lengths):
-            kept.zero_()
+        self._lengths.zero_()
         self._earnings.restart()
         self._alive.fill_(True)
         for t in range(len(noise.termination)):
@@ -78,7 +77,8 @@ class GraphedDreams:
 
     def _step(self) -> None:
         outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
-        at_t = Noise(*(_in_each(numbers.index_select(0, self._t)[0], self._shape[0]) for numbers in self._noise))
+        numbers, size = self._noise.index_select(0, self._noise_rows), self._world.latent_size
+        at_t = Noise(numbers[:, :size], numbers[:, size:-1], numbers[:, -1])
         step = self._world.step(self._latents, self._hidden, self._squash.torch(outputs), at_t)
         self._earnings.add(torch.where(self._alive, step.rewards, 0), self._rows)
         self._lengths.add_(self._alive)
@@ -86,7 +86,12 @@ class GraphedDreams:
         for kept, new in zip((self._latents, *self._hidden), (step.latents, *step.hidden), strict=True):
             kept.copy_(new)
         # Around at the end, so that warming up cannot run out of random numbers.
-        self._t.add_(1).remainder_(len(self._noise.termination))
+        self._noise_rows.add_(self._shape[1]).remainder_(len(self._noise))
+
+
+def _side_by_side(noise: Noise) -> Tensor:
+    """Fields (T, R, ...) to (T * R, 2Z + 1), which a step reads at once."""
+    return torch.cat([noise.uniform, noise.normal, noise.termination[..., None]], dim=2).flatten(0, 1)
 
 
 def _in_each(start: Tensor, num_candidates: int) -> Tensor:
