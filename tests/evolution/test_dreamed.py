@@ -10,12 +10,12 @@ import torch
 from conftest import TOY, ToyRun
 
 from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker
+from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker, _draw_disturbance
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.stages.dreaming import DreamSource, make_dream_worker
+from vmc.stages.dreaming import DreamSource, dream_fitness, make_dream_worker
 
 SEEDS = [11, 12, 13]
 
@@ -124,6 +124,40 @@ def test_a_capped_dream_counts_less_and_returns_the_same(toy_session: ToyRun) ->
     assert (capped.counted < capped.returns).any()
 
 
+def test_a_disturbed_dream_is_another_one_the_same_for_all_and_as_far_as_it_is_disturbed(toy_session: ToyRun) -> None:
+    worker = _worker(toy_session, DreamSettings(horizon=30))
+    twins = np.repeat(_candidates(1), 2, axis=0)
+    still, hardly, disturbed = (
+        worker.run(DreamJob(twins, SEEDS, False, disturbance=largest)).returns for largest in (0.0, 1e-6, 0.5)
+    )
+    np.testing.assert_allclose(hardly, still, rtol=1e-3, atol=1e-3)
+    assert (np.abs(disturbed - still) > 1e-2).all()
+    np.testing.assert_array_equal(disturbed[0], disturbed[1])
+    alone = worker.run(DreamJob(twins[:1], SEEDS[1:2], False, disturbance=0.5)).returns
+    np.testing.assert_allclose(alone[0, 0], disturbed[0, 1], rtol=1e-4, atol=1e-4)
+
+
+def test_held_out_dreams_are_not_disturbed(toy_session: ToyRun) -> None:
+    scores = []
+    for disturbance in (0.0, 0.5):
+        settings = DreamSettings(horizon=20)
+        with dream_fitness(_source(toy_session), settings, "cpu", 0, disturbance=disturbance) as both:
+            scores.append([fitness.evaluate(_candidates(2), SEEDS).returns for fitness in both])
+    (training, held_out), (disturbed, as_before) = scores
+    assert (training != disturbed).all()
+    np.testing.assert_array_equal(held_out, as_before)
+
+
+def test_the_disturbance_is_correlated_noise_of_up_to_its_size() -> None:
+    noise = _draw_disturbance(range(200), 0.4, 300, 2, torch.device("cpu")).numpy()
+    assert noise.shape == (300, 200, 2)
+    spreads = np.sqrt(np.square(noise).mean(axis=(0, 2)))  # one for each dream, from U(0, 0.4)
+    np.testing.assert_allclose([spreads.mean(), spreads.max()], [0.2, 0.4], atol=0.15)
+    assert spreads.min() < 0.05
+    correlation = (noise[10:] * noise[:-10]).mean() / np.square(noise).mean()
+    np.testing.assert_allclose(correlation, np.exp(-1), atol=0.1)
+
+
 def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
     """Two copies of one candidate get one score: starts and random numbers are common to a generation."""
     worker = _worker(toy_session, DreamSettings(horizon=30))
@@ -135,7 +169,7 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
 def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=70)
-    jobs = [DreamJob(_candidates(4), list(seeds), False, 0.05) for seeds in (range(8), range(8, 16))]
+    jobs = [DreamJob(_candidates(4), list(seeds), False, 0.05, 0.3) for seeds in (range(8), range(8, 16))]
     expected = [worker.run(job) for job in jobs]
     monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)
     for job, scores in zip(jobs, expected, strict=True):
@@ -149,7 +183,7 @@ def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, mon
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_dreams_the_same(toy_session: ToyRun) -> None:
-    job = DreamJob(_candidates(4), range(8), False, 0.05)
+    job = DreamJob(_candidates(4), range(8), False, 0.05, 0.3)
     workers = [make_dream_worker(_source(toy_session), DreamSettings(horizon=30), device) for device in ("cpu", "cuda")]
     expected, found = (worker.run(job) for worker in workers)
     np.testing.assert_array_equal(found.lengths, expected.lengths)

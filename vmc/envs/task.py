@@ -66,12 +66,13 @@ class Task:
 # where a drive is lost. From here on C is paid for each bend, not for its haste, and looked at more often.
 _UNDISTURBED: Values = {"noise": 0.0, "max_steps": 700, "stall_steps": 300}
 _LONG_ROUNDS: Values = {
-    "rounds": 2,
+    "rounds": 1,
     "rollouts": {"episodes": 80, **_UNDISTURBED},
     "train-mdrnn": {"epochs": 20, "stall_steps": 100},
     "train-controller": {
         "generations": 60,
         "reward_cap": 1.0,
+        "disturbance": 0.3,
         "real_every": 10,
         "evaluate_every": 10,
     },
@@ -123,7 +124,7 @@ _CARRACING_LAPTOP: dict[str, Any] = {
         "real_every": 20,
         "evaluate_every": 20,
     },
-    "rounds": {"default": 9, "vae": 3},
+    "rounds": {"default": 8, "vae": 3},
     "later-rounds": {
         "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
         "train-vae": {"epochs": 1},
@@ -132,7 +133,7 @@ _CARRACING_LAPTOP: dict[str, Any] = {
     "last-rounds": [_LONG_ROUNDS, _POLISH, _REAL_ROUND],
     "real-search": {**_REAL_SEARCH, "generations": 40, "weight_decay": 0.0},
 }
-_CARRACING_DREAM: dict[str, Any] = {"rounds": {"default": 8, "vae": 3}, "last-rounds": [_LONG_ROUNDS, _POLISH]}
+_CARRACING_DREAM: dict[str, Any] = {"rounds": {"default": 7, "vae": 3}, "last-rounds": [_LONG_ROUNDS, _POLISH]}
 # What its score was measured with: no undisturbed drives, and a shorter search in reality.
 _DISCRETE_LAPTOP: dict[str, Any] = {
     **_CARRACING_LAPTOP,

@@ -20,6 +20,7 @@ from vmc.evolution.graphed import GraphedDreams
 from vmc.executors import Executor
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
+from vmc.policies import OrnsteinUhlenbeck
 from vmc.seeding import stream
 
 # Products of another number of rows are rounded otherwise, and after some hundred steps a dream is another dream. So
@@ -36,12 +37,14 @@ class DreamJob:
     Attributes:
         held_out: from moments of held-out episodes, not of those that M was trained on.
         reward_cap: what a stretch of a dream brings beyond so much a step counts a tenth.
+        disturbance: each dream adds correlated noise to C's outputs, of a standard deviation from U(0, `disturbance`).
     """
 
     candidates: Array
     seeds: Sequence[int]
     held_out: bool
     reward_cap: float | None = None
+    disturbance: float = 0.0
 
 
 class DreamWorker:
@@ -77,22 +80,36 @@ class DreamWorker:
         shape = (self._world.settings.horizon, self._world.latent_size)
         noise = _draw_noise([stream(seed, "dream/noise") for seed in job.seeds], *shape, latents.device)
         dream = self._dream_on_gpu if latents.device.type == "cuda" else self._dream
-        earnings, lengths = dream(parameters, latents, hidden, noise, job.reward_cap)
+        actions = (shape[0], self._controller.action_size)
+        disturbance = _draw_disturbance(job.seeds, job.disturbance, *actions, latents.device)
+        earnings, lengths = dream(parameters, latents, hidden, noise, disturbance, job.reward_cap)
         grid = (len(parameters), len(latents))
         returns, counted = (sums.double().cpu().numpy().reshape(grid) for sums in (earnings.returns, earnings.counted))
         return Scores(returns, lengths.cpu().numpy().reshape(grid), counted)
 
     def _dream_on_gpu(
-        self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+        self,
+        parameters: Tensor,
+        latents: Tensor,
+        hidden: Hidden,
+        noise: Noise,
+        disturbance: Tensor,
+        reward_cap: float | None,
     ) -> tuple[Earnings, Tensor]:
         shape = (len(parameters), len(latents))
         if shape not in self._graphed:
-            arguments = self._world, self._controller, self._squash, parameters, latents, hidden, noise
+            arguments = self._world, self._controller, self._squash, parameters, latents, hidden, noise, disturbance
             self._graphed[shape] = GraphedDreams(*arguments)
-        return self._graphed[shape].run(parameters, latents, hidden, noise, reward_cap)
+        return self._graphed[shape].run(parameters, latents, hidden, noise, disturbance, reward_cap)
 
     def _dream(
-        self, parameters: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+        self,
+        parameters: Tensor,
+        latents: Tensor,
+        hidden: Hidden,
+        noise: Noise,
+        disturbance: Tensor,
+        reward_cap: float | None,
     ) -> tuple[Earnings, Tensor]:
         """What each of the P * R dreams earned, and its length; those that have ended stop costing."""
         dreams = _Dreams.begin(len(parameters), latents, hidden)
@@ -105,6 +122,7 @@ class DreamWorker:
                 break
             candidates = parameters[dreams.candidates]
             outputs = controller_outputs(self._controller, candidates, dreams.latents, dreams.hidden)
+            outputs = outputs + disturbance[t, dreams.episodes.flatten()]
             at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
             step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
             alive, rows = dreams.alive.flatten(), dreams.rows(len(latents))
@@ -170,7 +188,7 @@ class DreamFitness:
 
     Args:
         held_out: start from held-out episodes.
-        reward_cap: what a stretch of a dream brings beyond so much a step counts a tenth.
+        reward_cap, disturbance: as a `DreamJob` has them.
         block_size: about how many dreams a block has; None makes one block of all.
     """
 
@@ -179,11 +197,13 @@ class DreamFitness:
         executor: Executor[DreamJob, Scores],
         held_out: bool,
         reward_cap: float | None = None,
+        disturbance: float = 0.0,
         block_size: int | None = BLOCK_SIZE,
     ) -> None:
         self._executor = executor
         self._held_out = held_out
         self._reward_cap = reward_cap
+        self._disturbance = disturbance
         self._block_size = block_size
 
     def evaluate(
@@ -193,7 +213,7 @@ class DreamFitness:
         num_blocks = ceil(num_dreams / (self._block_size or num_dreams))
         blocks = np.array_split(candidates, min(num_blocks, len(candidates)))
         scores: list[Scores | None] = [None] * len(blocks)
-        jobs = [DreamJob(block, seeds, self._held_out, self._reward_cap) for block in blocks]
+        jobs = [DreamJob(block, seeds, self._held_out, self._reward_cap, self._disturbance) for block in blocks]
         for position, block_scores in self._executor.map(jobs):
             scores[position] = block_scores
             if on_episodes is not None:
@@ -212,3 +232,16 @@ def _draw_noise(generators: list[np.random.Generator], horizon: int, latent_size
         uniform = generator.random((horizon, latent_size + 1), np.float32)
         fields.append((uniform[:, 1:], generator.standard_normal((horizon, latent_size), np.float32), uniform[:, 0]))
     return Noise(*(torch.from_numpy(np.stack(column, axis=1)).to(device) for column in zip(*fields, strict=True)))
+
+
+def _draw_disturbance(
+    seeds: Sequence[int], largest: float, horizon: int, action_size: int, device: torch.device
+) -> Tensor:
+    """What is added to C's outputs in R dreams, (T, R, A): noise like that of collected drives (`Exploration`)."""
+    columns = np.zeros((len(seeds), horizon, action_size), np.float32)
+    for column, seed in zip(columns if largest else [], seeds, strict=False):
+        generator, process = stream(seed, "dream/disturbance"), OrnsteinUhlenbeck(action_size, correlation_steps=10.0)
+        scale = generator.uniform(0, largest)
+        process.reset(generator)
+        column[:] = [scale * process.step() for _ in range(horizon)]
+    return torch.from_numpy(columns.swapaxes(0, 1)).to(device)

@@ -37,11 +37,12 @@ class GraphedDreams:
         latents: Tensor,
         hidden: Hidden,
         noise: Noise,
+        disturbance: Tensor,
     ) -> None:
         self._world, self._controller, self._squash = world, controller, squash
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
-        self._noise = _side_by_side(noise)
+        self._noise = _side_by_side(noise, disturbance)
         self._latents = _in_each(latents, shape[0])
         self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
@@ -52,14 +53,20 @@ class GraphedDreams:
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
 
     def run(
-        self, candidates: Tensor, latents: Tensor, hidden: Hidden, noise: Noise, reward_cap: float | None
+        self,
+        candidates: Tensor,
+        latents: Tensor,
+        hidden: Hidden,
+        noise: Noise,
+        disturbance: Tensor,
+        reward_cap: float | None,
     ) -> tuple[Earnings, Tensor]:
         """What each of the P * R dreams earned, and its length, from these moments; arguments as at the start.
 
         The next run overwrites both.
         """
         self._candidates.copy_(candidates)
-        self._noise.copy_(_side_by_side(noise))
+        self._noise.copy_(_side_by_side(noise, disturbance))
         self._noise_rows.copy_(self._rows % self._shape[1])
         for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
@@ -78,7 +85,8 @@ class GraphedDreams:
     def _step(self) -> None:
         outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
         numbers, size = self._noise.index_select(0, self._noise_rows), self._world.latent_size
-        at_t = Noise(numbers[:, :size], numbers[:, size:-1], numbers[:, -1])
+        at_t = Noise(numbers[:, :size], numbers[:, size : 2 * size], numbers[:, 2 * size])
+        outputs = outputs + numbers[:, 2 * size + 1 :]
         step = self._world.step(self._latents, self._hidden, self._squash.torch(outputs), at_t)
         self._earnings.add(torch.where(self._alive, step.rewards, 0), self._rows)
         self._lengths.add_(self._alive)
@@ -89,9 +97,9 @@ class GraphedDreams:
         self._noise_rows.add_(self._shape[1]).remainder_(len(self._noise))
 
 
-def _side_by_side(noise: Noise) -> Tensor:
+def _side_by_side(noise: Noise, disturbance: Tensor) -> Tensor:
     """Fields (T, R, ...) to (T * R, 2Z + 1), which a step reads at once."""
-    return torch.cat([noise.uniform, noise.normal, noise.termination[..., None]], dim=2).flatten(0, 1)
+    return torch.cat([noise.uniform, noise.normal, noise.termination[..., None], disturbance], dim=2).flatten(0, 1)
 
 
 def _in_each(start: Tensor, num_candidates: int) -> Tensor:

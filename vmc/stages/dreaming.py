@@ -59,8 +59,9 @@ def dream_fitness(
     device_name: str,
     num_workers: int,
     reward_cap: float | None = None,
+    disturbance: float = 0.0,
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
-    """The dream's fitness from training episodes, where a stretch's reward is capped, and from held-out ones.
+    """The dream's fitness from training episodes, capped and disturbed (`DreamJob`), and from held-out ones.
 
     It runs on worker processes of one thread each; on a GPU, in this process.
 
@@ -77,7 +78,7 @@ def dream_fitness(
         num_workers, block_size = 0, None
     make_worker = partial(make_dream_worker, source, settings, device_name)
     with closing(make_executor(make_worker, num_workers)) as executor:
-        training = DreamFitness(executor, False, reward_cap, block_size)
+        training = DreamFitness(executor, False, reward_cap, disturbance, block_size)
         yield training, DreamFitness(executor, True, block_size=block_size)
 
 

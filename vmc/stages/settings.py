@@ -130,6 +130,8 @@ class TrainControllerSettings:
             weights steer softly.
         reward_cap: with `dream`: of what a dream brings in 20 steps, what exceeds so much a step counts a tenth. A lap
             ends and a dream does not, so that speed would make good there for what is lost in a bend.
+        disturbance: with `dream`: the largest standard deviation of the correlated noise that training dreams add to
+            C's outputs; each draws its own. C learns to live with what V and M get wrong.
         target_return: stop when the distribution's mean reaches this on the held-out episodes.
         evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
         evaluation_episodes: how many those are.
@@ -155,6 +157,7 @@ class TrainControllerSettings:
     step_size: float = option(0.1, above=0)
     weight_decay: float = option(0.0, least=0)
     reward_cap: float | None = option(None, above=0)
+    disturbance: float = option(0.0, least=0)
     target_return: float | None = None
     evaluate_every: int = option(5, least=1)
     evaluation_episodes: int = option(8, least=1)

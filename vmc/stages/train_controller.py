@@ -121,7 +121,8 @@ def _fitness(
         if settings.dream:
             dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
             source = DreamSource(settings.env, data, run, shape, settings.seed)
-            opened = dream_fitness(source, dream, device_name, num_workers, settings.reward_cap)
+            what_counts = settings.reward_cap, settings.disturbance
+            opened = dream_fitness(source, dream, device_name, num_workers, *what_counts)
             training, held_out = stack.enter_context(opened)
             yield _Fitness(training, held_out, real if settings.real_every else None)
         else:
