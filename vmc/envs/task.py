@@ -77,17 +77,18 @@ _LONG_ROUNDS: Values = {
         "evaluate_every": 10,
     },
 }
-# In M as it is, in small steps from the best C of the rounds before, on twice as many dreams.
+# In M as it is, in small steps from the best C of the round before, on twice as many dreams.
 _POLISH: Values = {
     **_LONG_ROUNDS,
-    "rounds": 1,
     "rollouts": {"episodes": 0, **_UNDISTURBED},
     "train-controller": {
         **_LONG_ROUNDS["train-controller"],
         "anew": False,
         "step_size": 0.04,
         "rollouts_per_candidate": 32,
-        "generations": 80,
+        "generations": 200,
+        "real_every": 20,
+        "evaluate_every": 20,
         "evaluation_episodes": 32,
     },
 }
@@ -101,8 +102,8 @@ _REAL_ROUND: Values = {
         "anew": False,
         "step_size": 0.04,
         "weight_decay": 0.0,
-        "generations": 30,
-        "evaluation_episodes": 32,
+        "generations": 45,
+        "evaluation_episodes": 48,
     },
 }
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is

@@ -25,7 +25,8 @@ class GraphedDreams:
     A graph has one shape, so dreams that have ended are stepped on, and earn nothing.
 
     Args:
-        candidates: (P, N), latents: (R, Z), hidden: fields (R, H), noise: fields (T, R, ...): examples, for the shapes.
+        candidates: (P, N), latents: (R, Z), hidden: fields (R, H), noise: fields (T, R, ...), disturbance: (T, R, A),
+            added to C's outputs: examples, for the shapes.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class GraphedDreams:
         self._world, self._controller, self._squash = world, controller, squash
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
-        self._noise = _side_by_side(noise, disturbance)
+        self._numbers = _side_by_side(noise, disturbance)
         self._latents = _in_each(latents, shape[0])
         self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
         self._rows = torch.arange(len(self._alive), device=latents.device)
-        self._noise_rows = self._rows % shape[1]  # at t = 0
+        self._rows_at_t = self._rows % shape[1]
         self._earnings = Earnings(len(self._alive), latents.device)
         self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
@@ -66,8 +67,8 @@ class GraphedDreams:
         The next run overwrites both.
         """
         self._candidates.copy_(candidates)
-        self._noise.copy_(_side_by_side(noise, disturbance))
-        self._noise_rows.copy_(self._rows % self._shape[1])
+        self._numbers.copy_(_side_by_side(noise, disturbance))
+        self._rows_at_t.copy_(self._rows % self._shape[1])
         for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
         self._lengths.zero_()
@@ -84,21 +85,21 @@ class GraphedDreams:
 
     def _step(self) -> None:
         outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
-        numbers, size = self._noise.index_select(0, self._noise_rows), self._world.latent_size
-        at_t = Noise(numbers[:, :size], numbers[:, size : 2 * size], numbers[:, 2 * size])
-        outputs = outputs + numbers[:, 2 * size + 1 :]
-        step = self._world.step(self._latents, self._hidden, self._squash.torch(outputs), at_t)
+        numbers, size = self._numbers.index_select(0, self._rows_at_t), self._world.latent_size
+        uniform, normal, termination, disturbance = numbers.split([size, size, 1, outputs.shape[1]], dim=1)
+        actions = self._squash.torch(outputs + disturbance)
+        step = self._world.step(self._latents, self._hidden, actions, Noise(uniform, normal, termination[:, 0]))
         self._earnings.add(torch.where(self._alive, step.rewards, 0), self._rows)
         self._lengths.add_(self._alive)
         self._alive.logical_and_(~step.terminated)
         for kept, new in zip((self._latents, *self._hidden), (step.latents, *step.hidden), strict=True):
             kept.copy_(new)
         # Around at the end, so that warming up cannot run out of random numbers.
-        self._noise_rows.add_(self._shape[1]).remainder_(len(self._noise))
+        self._rows_at_t.add_(self._shape[1]).remainder_(len(self._numbers))
 
 
 def _side_by_side(noise: Noise, disturbance: Tensor) -> Tensor:
-    """Fields (T, R, ...) to (T * R, 2Z + 1), which a step reads at once."""
+    """All of an episode's random numbers in a row for each step, (T * R, 2Z + 1 + A), which is read at once."""
     return torch.cat([noise.uniform, noise.normal, noise.termination[..., None], disturbance], dim=2).flatten(0, 1)
 
 
