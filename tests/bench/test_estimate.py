@@ -35,9 +35,9 @@ def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
     found = estimate_run(_settings("dream", rounds=3), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert {cost.unit for cost in searches} == {"dream steps"}
-    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400, 60 * 64 * 16 * 400, 80 * 64 * 32 * 400]
-    # Before the first generation and after each 20th, in the last rounds each 10th, at last on more tracks.
-    looks = [1000 * number for number in (16 * 2, 16 * 7, 32 * 9)]
+    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400, 60 * 64 * 16 * 400, 280 * 64 * 32 * 400]
+    # Before the first generation and after each 20th, in the long round each 10th, at last on more tracks.
+    looks = [1000 * number for number in (16 * 2, 16 * 7, 32 * 15)]
     assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
     collected = 300 * 200 + 80 * 700
     assert found.real_frames == pytest.approx(collected + sum(looks))

@@ -86,7 +86,7 @@ _POLISH: Values = {
         "anew": False,
         "step_size": 0.04,
         "rollouts_per_candidate": 32,
-        "generations": 200,
+        "generations": 280,
         "real_every": 20,
         "evaluate_every": 20,
         "evaluation_episodes": 32,
@@ -102,7 +102,7 @@ _REAL_ROUND: Values = {
         "anew": False,
         "step_size": 0.04,
         "weight_decay": 0.0,
-        "generations": 45,
+        "generations": 25,
         "evaluation_episodes": 48,
     },
 }
@@ -257,7 +257,7 @@ TASKS = {
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
-                "generations": 200,
+                "generations": 280,
                 "population": 20,
                 "step_size": 0.5,
                 "max_steps": 600,
