@@ -22,7 +22,7 @@ _SCORED = {
     "carracing-full": "V and M of `results/carracing/`, C from nothing in reality",
     "dream": "C evolved in the dream alone, from 0.97 million real frames",
     "carracing": "an earlier preset: ten rounds in the dream and one in reality",
-    "laptop": "today's `vmc run`: eight rounds in the dream and one in reality",
+    "laptop": "today's `vmc run`: seven rounds in the dream and one in reality",
     "carracing-first": "the first run: reality alone, V and M on poor data",
 }
 # The paper's table, on CarRacing-v0.
