@@ -257,7 +257,7 @@ TASKS = {
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
-                "generations": 280,
+                "generations": 200,
                 "population": 20,
                 "step_size": 0.5,
                 "max_steps": 600,
