@@ -8,6 +8,9 @@ import numpy.typing as npt
 from vmc.envs.squash import Squash
 from vmc.episode import Action, Frame
 
+# Of the noise that is added to C's outputs, in collected drives and in dreams.
+CORRELATION_STEPS = 10.0
+
 
 class RandomPolicy:
     """Uniform actions from the action space, each held for 1 to 10 steps (as hardmaru's Doom `extract.py`)."""
@@ -60,7 +63,7 @@ class Exploration:
     def __init__(self, size: int, noise: float) -> None:
         self._size = size
         self._noise = noise
-        self._process = OrnsteinUhlenbeck(size, correlation_steps=10.0)
+        self._process = OrnsteinUhlenbeck(size, CORRELATION_STEPS)
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng

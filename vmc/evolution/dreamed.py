@@ -16,11 +16,11 @@ from vmc.dream.world import DreamWorld, Noise
 from vmc.envs import Squash
 from vmc.evolution.earnings import STRETCH, Earnings
 from vmc.evolution.fitness import Array, Scores
-from vmc.evolution.graphed import GraphedDreams
+from vmc.evolution.graphed import Episodes, GraphedDreams
 from vmc.executors import Executor
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
-from vmc.policies import OrnsteinUhlenbeck
+from vmc.policies import CORRELATION_STEPS, OrnsteinUhlenbeck
 from vmc.seeding import stream
 
 # Products of another number of rows are rounded otherwise, and after some hundred steps a dream is another dream. So
@@ -76,42 +76,28 @@ class DreamWorker:
     def run(self, job: DreamJob) -> Scores:
         """Scores (P, R); every candidate meets the same starts and the same random numbers."""
         latents, hidden = self._starts[job.held_out].draw([stream(seed, "dream/start") for seed in job.seeds])
-        parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(latents.device)
-        shape = (self._world.settings.horizon, self._world.latent_size)
-        noise = _draw_noise([stream(seed, "dream/noise") for seed in job.seeds], *shape, latents.device)
-        dream = self._dream_on_gpu if latents.device.type == "cuda" else self._dream
-        actions = (shape[0], self._controller.action_size)
-        disturbance = _draw_disturbance(job.seeds, job.disturbance, *actions, latents.device)
-        earnings, lengths = dream(parameters, latents, hidden, noise, disturbance, job.reward_cap)
+        device, horizon = latents.device, self._world.settings.horizon
+        parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(device)
+        noise = _draw_noise(job.seeds, horizon, self._world.latent_size, device)
+        disturbance = _draw_disturbance(job.seeds, job.disturbance, horizon, self._controller.action_size, device)
+        dream = self._dream_on_gpu if device.type == "cuda" else self._dream
+        episodes = Episodes(latents, hidden, noise, disturbance)
+        earnings, lengths = dream(parameters, episodes, job.reward_cap)
         grid = (len(parameters), len(latents))
         returns, counted = (sums.double().cpu().numpy().reshape(grid) for sums in (earnings.returns, earnings.counted))
         return Scores(returns, lengths.cpu().numpy().reshape(grid), counted)
 
     def _dream_on_gpu(
-        self,
-        parameters: Tensor,
-        latents: Tensor,
-        hidden: Hidden,
-        noise: Noise,
-        disturbance: Tensor,
-        reward_cap: float | None,
+        self, parameters: Tensor, episodes: Episodes, reward_cap: float | None
     ) -> tuple[Earnings, Tensor]:
-        shape = (len(parameters), len(latents))
+        shape = (len(parameters), len(episodes.latents))
         if shape not in self._graphed:
-            arguments = self._world, self._controller, self._squash, parameters, latents, hidden, noise, disturbance
-            self._graphed[shape] = GraphedDreams(*arguments)
-        return self._graphed[shape].run(parameters, latents, hidden, noise, disturbance, reward_cap)
+            self._graphed[shape] = GraphedDreams(self._world, self._controller, self._squash, parameters, episodes)
+        return self._graphed[shape].run(parameters, episodes, reward_cap)
 
-    def _dream(
-        self,
-        parameters: Tensor,
-        latents: Tensor,
-        hidden: Hidden,
-        noise: Noise,
-        disturbance: Tensor,
-        reward_cap: float | None,
-    ) -> tuple[Earnings, Tensor]:
+    def _dream(self, parameters: Tensor, episodes: Episodes, reward_cap: float | None) -> tuple[Earnings, Tensor]:
         """What each of the P * R dreams earned, and its length; those that have ended stop costing."""
+        latents, hidden, noise, disturbance = episodes
         dreams = _Dreams.begin(len(parameters), latents, hidden)
         earnings = Earnings(dreams.alive.numel(), latents.device)
         lengths = torch.zeros(dreams.alive.numel(), dtype=torch.int64, device=latents.device)
@@ -122,9 +108,10 @@ class DreamWorker:
                 break
             candidates = parameters[dreams.candidates]
             outputs = controller_outputs(self._controller, candidates, dreams.latents, dreams.hidden)
-            outputs = outputs + disturbance[t, dreams.episodes.flatten()]
-            at_t = Noise(*(numbers[t, dreams.episodes.flatten()] for numbers in noise))
-            step = self._world.step(dreams.latents, dreams.hidden, self._squash.torch(outputs), at_t)
+            columns = dreams.episodes.flatten()
+            actions = self._squash.torch(outputs + disturbance[t, columns])
+            at_t = Noise(*(numbers[t, columns] for numbers in noise))
+            step = self._world.step(dreams.latents, dreams.hidden, actions, at_t)
             alive, rows = dreams.alive.flatten(), dreams.rows(len(latents))
             earnings.add(torch.where(alive, step.rewards, 0), rows)
             lengths.index_add_(0, rows, alive.long())
@@ -225,10 +212,10 @@ class DreamFitness:
         return Scores(returns, lengths, counted)
 
 
-def _draw_noise(generators: list[np.random.Generator], horizon: int, latent_size: int, device: torch.device) -> Noise:
+def _draw_noise(seeds: Sequence[int], horizon: int, latent_size: int, device: torch.device) -> Noise:
     """All random numbers of R episodes, one stream each: fields (T, R, ...)."""
     fields = []
-    for generator in generators:
+    for generator in [stream(seed, "dream/noise") for seed in seeds]:
         uniform = generator.random((horizon, latent_size + 1), np.float32)
         fields.append((uniform[:, 1:], generator.standard_normal((horizon, latent_size), np.float32), uniform[:, 0]))
     return Noise(*(torch.from_numpy(np.stack(column, axis=1)).to(device) for column in zip(*fields, strict=True)))
@@ -239,9 +226,10 @@ def _draw_disturbance(
 ) -> Tensor:
     """What is added to C's outputs in R dreams, (T, R, A): noise like that of collected drives (`Exploration`)."""
     columns = np.zeros((len(seeds), horizon, action_size), np.float32)
-    for column, seed in zip(columns if largest else [], seeds, strict=False):
-        generator, process = stream(seed, "dream/disturbance"), OrnsteinUhlenbeck(action_size, correlation_steps=10.0)
-        scale = generator.uniform(0, largest)
-        process.reset(generator)
-        column[:] = [scale * process.step() for _ in range(horizon)]
+    if largest:
+        for column, seed in zip(columns, seeds, strict=True):
+            generator, process = stream(seed, "dream/disturbance"), OrnsteinUhlenbeck(action_size, CORRELATION_STEPS)
+            scale = generator.uniform(0, largest)
+            process.reset(generator)
+            column[:] = [scale * process.step() for _ in range(horizon)]
     return torch.from_numpy(columns.swapaxes(0, 1)).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,14 +20,29 @@ _LOOK_EVERY = 32
 _WARM_UPS = 3
 
 
+class Episodes(NamedTuple):
+    """What R dreams begin with and meet, the same for every candidate.
+
+    Attributes:
+        latents: (R, Z).
+        hidden: M's state, fields (R, H).
+        noise: of M, fields (T, R, ...).
+        disturbance: what is added to C's outputs, (T, R, A).
+    """
+
+    latents: Tensor
+    hidden: Hidden
+    noise: Noise
+    disturbance: Tensor
+
+
 class GraphedDreams:
     """P x R dreams in tensors that stay where they are, which is what a graph wants.
 
     A graph has one shape, so dreams that have ended are stepped on, and earn nothing.
 
     Args:
-        candidates: (P, N), latents: (R, Z), hidden: fields (R, H), noise: fields (T, R, ...), disturbance: (T, R, A),
-            added to C's outputs: examples, for the shapes.
+        candidates: (P, N), episodes: examples, for the shapes.
     """
 
     def __init__(
@@ -35,17 +51,15 @@ class GraphedDreams:
         controller: ControllerSettings,
         squash: Squash,
         candidates: Tensor,
-        latents: Tensor,
-        hidden: Hidden,
-        noise: Noise,
-        disturbance: Tensor,
+        episodes: Episodes,
     ) -> None:
         self._world, self._controller, self._squash = world, controller, squash
+        latents = episodes.latents
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
-        self._numbers = _side_by_side(noise, disturbance)
+        self._numbers = _side_by_side(episodes)
         self._latents = _in_each(latents, shape[0])
-        self._hidden = Hidden(*(_in_each(part, shape[0]) for part in hidden))
+        self._hidden = Hidden(*(_in_each(part, shape[0]) for part in episodes.hidden))
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
         self._rows = torch.arange(len(self._alive), device=latents.device)
         self._rows_at_t = self._rows % shape[1]
@@ -53,28 +67,20 @@ class GraphedDreams:
         self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
 
-    def run(
-        self,
-        candidates: Tensor,
-        latents: Tensor,
-        hidden: Hidden,
-        noise: Noise,
-        disturbance: Tensor,
-        reward_cap: float | None,
-    ) -> tuple[Earnings, Tensor]:
-        """What each of the P * R dreams earned, and its length, from these moments; arguments as at the start.
+    def run(self, candidates: Tensor, episodes: Episodes, reward_cap: float | None) -> tuple[Earnings, Tensor]:
+        """What each of the P * R dreams earned, and its length; arguments as at the start.
 
         The next run overwrites both.
         """
         self._candidates.copy_(candidates)
-        self._numbers.copy_(_side_by_side(noise, disturbance))
+        self._numbers.copy_(_side_by_side(episodes))
         self._rows_at_t.copy_(self._rows % self._shape[1])
-        for kept, start in zip((self._latents, *self._hidden), (latents, *hidden), strict=True):
+        for kept, start in zip((self._latents, *self._hidden), (episodes.latents, *episodes.hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
         self._lengths.zero_()
         self._earnings.restart()
         self._alive.fill_(True)
-        for t in range(len(noise.termination)):
+        for t in range(len(episodes.disturbance)):
             if t % _LOOK_EVERY == 0 and not self._alive.any():
                 break
             self._advance()
@@ -98,9 +104,10 @@ class GraphedDreams:
         self._rows_at_t.add_(self._shape[1]).remainder_(len(self._numbers))
 
 
-def _side_by_side(noise: Noise, disturbance: Tensor) -> Tensor:
-    """All of an episode's random numbers in a row for each step, (T * R, 2Z + 1 + A), which is read at once."""
-    return torch.cat([noise.uniform, noise.normal, noise.termination[..., None], disturbance], dim=2).flatten(0, 1)
+def _side_by_side(episodes: Episodes) -> Tensor:
+    """All random numbers of an episode's step in one row, (T * R, 2Z + 1 + A), which is read at once."""
+    uniform, normal, termination = episodes.noise
+    return torch.cat([uniform, normal, termination[..., None], episodes.disturbance], dim=2).flatten(0, 1)
 
 
 def _in_each(start: Tensor, num_candidates: int) -> Tensor:
