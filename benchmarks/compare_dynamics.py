@@ -4,7 +4,7 @@ r"""Which M? Every kind, and the shared mixture weights, on the data of one run:
         [--epochs 8] [--out results/dynamics-carracing.json]
 
 V and the latents are the run's; each M has a folder beside the result, so an interrupted comparison goes on where it
-stopped. The figures are of each M's best epoch, on the held-out episodes, as `vmc train-mdrnn` reports them. C is
+stopped. The figures are of each M's best epoch, on the validation episodes, as `vmc train-mdrnn` reports them. C is
 evolved from nothing in that M's dream by the preset's values, the best of its looks at reality kept, and tested there.
 """
 
@@ -22,18 +22,20 @@ import numpy as np
 import torch
 
 from vmc.config import DEFAULT_PRESET, make_settings
+from vmc.control.dream_fitness import DreamJob, DreamWorker
+from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
-from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.envs import action_squash, make_env
-from vmc.evolution.dreamed import DreamJob, DreamWorker
+from vmc.dream.world import DreamWorld
+from vmc.envs import action_map_of, make_env
 from vmc.models.backbones import BACKBONES
 from vmc.models.checkpoints import vae_checkpoint, vae_folder
 from vmc.models.controller import ControllerSettings
 from vmc.models.loading import load_dynamics
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
-from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
+from vmc.stages.evaluate import evaluate_controller
+from vmc.stages.presets import preset_values
+from vmc.stages.settings import EvaluateSettings, TrainControllerSettings, TrainMDRNNSettings
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import versions
@@ -71,12 +73,12 @@ def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) ->
 def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Evolves C in this M's dream, and tests it in reality."""
     values = preset_values(DEFAULT_PRESET, env, "train-controller")
-    guarded = {"dream": True, "real_every": 10, "evaluate_every": 10, "evaluation_episodes": 16}
+    guarded = {"dream": True, "real_every": 10, "validate_every": 10, "validation_episodes": 16}
     given = {"generations": options.generations, "horizon": options.horizon, "seed": options.seed}
     search = make_settings(TrainControllerSettings, env, values, guarded, given)
     counters = train_controller(search, data, run, options.device, options.workers)
-    test = make_settings(TestSettings, env, {"episodes": options.episodes, "seed": options.seed})
-    result = test_controller(test, data, run, options.device, options.workers)
+    test = make_settings(EvaluateSettings, env, {"episodes": options.episodes, "seed": options.seed})
+    result = evaluate_controller(test, data, run, options.device, options.workers)
     figures = {name: result[name] for name in ("mean", "std", "ci95")}
     return {**figures, "episodes": options.episodes, "looks": counters.best_return, "search_seconds": counters.seconds}
 
@@ -87,13 +89,13 @@ def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> 
     dynamics.termination.bias.fill_(-1e6)
     dynamics.to(device)
     made = make_env(env)
-    squash = action_squash(env, made)
+    action_map = action_map_of(env, made)
     made.close()
-    shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, squash.size)
+    shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, action_map.size)
     info = checkpoint.info
-    starts = record_starts(dynamics, latents, latents.held_out(), info["sample_latents"], 0, info["stall_steps"])
+    starts = record_starts(dynamics, latents, latents.validation(), info["sample_latents"], 0, info["no_reward_limit"])
     world = DreamWorld(dynamics, DreamSettings(horizon=HORIZON))
-    return DreamWorker(world, starts, starts, shape, squash), shape.num_parameters
+    return DreamWorker(world, starts, starts, shape, action_map), shape.num_parameters
 
 
 def dream_speeds(workers: list[tuple[DreamWorker, int]], rounds: int) -> list[list[float]]:
@@ -102,7 +104,7 @@ def dream_speeds(workers: list[tuple[DreamWorker, int]], rounds: int) -> list[li
     rates: list[list[float]] = [[] for _ in workers]
     for turn in range(rounds + 1):
         for (worker, size), measured in zip(workers, rates, strict=True):
-            job = DreamJob(np.zeros((POPULATION, size)), range(ROLLOUTS), held_out=True)
+            job = DreamJob(np.zeros((POPULATION, size)), range(ROLLOUTS), validation=True)
             started = time.perf_counter()
             steps = int(worker.run(job).lengths.sum())
             if turn:  # the first compiles

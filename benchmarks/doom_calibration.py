@@ -80,7 +80,7 @@ class Stay:
 
 
 class _Space:
-    """All that `RandomPolicy` reads of a squash."""
+    """All that `RandomPolicy` reads of a action_map."""
 
     low, high = np.array([-1], np.float32), np.array([1], np.float32)
 

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vmc.envs import Squash, action_squash, env_slug, make_env
+from vmc.envs import ActionMap, action_map_of, env_slug, make_env
 from vmc.episode import Action, Frame, run_episode
 from vmc.seeding import env_seed, stream
 from vmc.storage.rollouts import RolloutDataset
@@ -38,14 +38,14 @@ _EPISODES = 20
 class _Uniform:
     """A new action at every step."""
 
-    def __init__(self, squash: Squash) -> None:
-        self._squash = squash
+    def __init__(self, action_map: ActionMap) -> None:
+        self._action_map = action_map
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
     def act(self, frame: Frame) -> Action:
-        return self._squash.sample(self._rng)
+        return self._action_map.sample(self._rng)
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def _real_steps(data: Path, figures: dict[str, dict[str, float]]) -> int:
 
 def _random(name: str) -> dict[str, float]:
     env = make_env(name)
-    policy = _Uniform(action_squash(name, env))
+    policy = _Uniform(action_map_of(name, env))
     seeds = [env_seed(0, "test", episode) for episode in range(_EPISODES)]
     returns = [run_episode(env, policy, seed, stream(seed, "random")).episode_return for seed in seeds]
     env.close()

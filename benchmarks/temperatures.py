@@ -24,8 +24,9 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
-from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import TestSettings, TrainControllerSettings, preset_values
+from vmc.stages.evaluate import evaluate_controller
+from vmc.stages.presets import preset_values
+from vmc.stages.settings import EvaluateSettings, TrainControllerSettings
 from vmc.stages.train_controller import train_controller
 from vmc.storage.checkpoint import copy_checkpoint, load_checkpoint, versions
 
@@ -42,11 +43,11 @@ def row(temperature: float, source: Path, run: Path, options: argparse.Namespace
     search = make_settings(TrainControllerSettings, env, values, {"generations": options.generations}, given)
     search = replace(search, dream=True, real_every=None)
     counters = train_controller(search, no_data, run, options.device, options.workers)
-    test = make_settings(TestSettings, env, preset_values(DEFAULT_PRESET, env, "test"), given)
+    test = make_settings(EvaluateSettings, env, preset_values(DEFAULT_PRESET, env, "test"), given)
     scores = {}
     for place, dream in (("virtual", True), ("actual", False)):
         settings = replace(test, episodes=options.episodes, dream=dream)
-        result = test_controller(settings, no_data, run, options.device, options.workers)
+        result = evaluate_controller(settings, no_data, run, options.device, options.workers)
         scores[place] = {name: result[name] for name in ("mean", "std", "ci95", "min", "max")}
     return {"temperature": temperature, **scores, "search_seconds": counters.seconds, "search": asdict(search)}
 

@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
         workers=0,  # the environment is known in this process only
         overrides={
             "train-mdrnn": {"epochs": 5},
-            "train-controller": {"generations": 8, "population": 12, "step_size": 1.0},
+            "train-controller": {"generations": 8, "population_size": 12, "step_size": 1.0},
             "test": {"episodes": 20},
         },
     )

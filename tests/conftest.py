@@ -25,21 +25,21 @@ TOY = "vmc/Toy-v0"
 TOY_VALUES: dict[str, dict[str, Any]] = {
     "rollouts": {"episodes": 14},
     # So short that they need their whole learning rate to the end.
-    "train-vae": {"epochs": 6, "batch_size": 32, "final_rate": 1.0},
+    "train-vae": {"epochs": 6, "batch_size": 32, "final_lr_fraction": 1.0},
     "train-mdrnn": {
         "epochs": 40,
         "batch_size": 4,
         "window": 16,
         "patience": 40,
         "learning_rate": 3e-3,
-        "final_rate": 1.0,
+        "final_lr_fraction": 1.0,
     },
     "train-controller": {
         "generations": 3,
-        "population": 6,
+        "population_size": 6,
         "rollouts_per_candidate": 2,
-        "evaluate_every": 1,
-        "evaluation_episodes": 4,
+        "validate_every": 1,
+        "validation_episodes": 4,
         "step_size": 0.3,
         "horizon": 40,
     },

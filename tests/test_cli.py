@@ -83,7 +83,7 @@ def test_help_imports_no_torch() -> None:
         ["rollouts", "--policy", "clever"],
         ["train-vae", "--learning-rate", "0"],
         ["train-mdrnn", "--dynamics", "transformer"],
-        ["train-controller", "--population", "3"],
+        ["train-controller", "--population-size", "3"],
         ["train-controller", "--temperature", "-1"],
         ["test", "--episodes", "one"],
         ["run", "--preset", "huge"],

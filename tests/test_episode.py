@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vmc.episode import Limits, Outcome, Recording, run_episode
+from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.errors import VmcError
 
 
@@ -55,22 +55,22 @@ class EchoPolicy:
         return np.array([frame[0, 0, 0], self._rng.uniform()], np.float32)
 
 
-def _run(env: ScriptedEnv, limits: Limits | None = None, recording: Recording | None = None) -> Outcome:
+def _run(env: ScriptedEnv, limits: Limits | None = None, trajectory: Trajectory | None = None) -> EpisodeResult:
     rng = np.random.default_rng(3)
-    return run_episode(env, EchoPolicy(), 11, rng, limits or Limits(), recording)
+    return run_episode(env, EchoPolicy(), 11, rng, limits or Limits(), trajectory)
 
 
 def test_an_episode_is_recorded_step_by_step() -> None:
     """T actions and rewards, T + 1 frames; action t was chosen on frame t; the terminal frame is there."""
-    env, recording = ScriptedEnv([0.5, -1.0, 2.0], terminated_at=3), Recording()
-    outcome = _run(env, recording=recording)
-    assert outcome == Outcome(11, 1.5, 3, terminated=True, truncated=False)
-    assert [int(frame[0, 0, 0]) for frame in recording.frames] == [0, 1, 2, 3]
-    assert recording.rewards == [0.5, -1.0, 2.0]
-    assert [int(action[0]) for action in recording.actions] == [0, 1, 2]
-    np.testing.assert_array_equal(recording.actions, env.seen_actions)
+    env, trajectory = ScriptedEnv([0.5, -1.0, 2.0], terminated_at=3), Trajectory()
+    outcome = _run(env, trajectory=trajectory)
+    assert outcome == EpisodeResult(11, 1.5, 3, terminated=True, truncated=False)
+    assert [int(frame[0, 0, 0]) for frame in trajectory.frames] == [0, 1, 2, 3]
+    assert trajectory.rewards == [0.5, -1.0, 2.0]
+    assert [int(action[0]) for action in trajectory.actions] == [0, 1, 2]
+    np.testing.assert_array_equal(trajectory.actions, env.seen_actions)
     expected = np.random.default_rng(3).uniform(size=3).astype(np.float32)
-    np.testing.assert_array_equal([action[1] for action in recording.actions], expected)
+    np.testing.assert_array_equal([action[1] for action in trajectory.actions], expected)
 
 
 def test_the_environment_is_reset_once_with_the_given_seed() -> None:
@@ -94,11 +94,11 @@ def test_terminated_and_truncated_are_never_merged(terminated_at: int | None, tr
 
 @pytest.mark.parametrize("max_steps", [1, 2, 9])
 def test_max_steps_is_exact(max_steps: int) -> None:
-    recording = Recording()
-    outcome = _run(ScriptedEnv([1.0] * 10, terminated_at=10), Limits(max_steps=max_steps), recording)
-    assert outcome == Outcome(11, float(max_steps), max_steps, terminated=False, truncated=True)
-    assert len(recording.frames) == max_steps + 1
-    assert len(recording.actions) == len(recording.rewards) == max_steps
+    trajectory = Trajectory()
+    outcome = _run(ScriptedEnv([1.0] * 10, terminated_at=10), Limits(max_steps=max_steps), trajectory)
+    assert outcome == EpisodeResult(11, float(max_steps), max_steps, terminated=False, truncated=True)
+    assert len(trajectory.frames) == max_steps + 1
+    assert len(trajectory.actions) == len(trajectory.rewards) == max_steps
 
 
 def test_a_limit_does_not_hide_a_termination_in_the_same_step() -> None:
@@ -118,7 +118,7 @@ def test_a_limit_does_not_hide_a_termination_in_the_same_step() -> None:
     ],
 )
 def test_stall_steps_are_exact(rewards: list[float], length: int) -> None:
-    outcome = _run(ScriptedEnv(rewards, terminated_at=12), Limits(stall_steps=3))
+    outcome = _run(ScriptedEnv(rewards, terminated_at=12), Limits(no_reward_limit=3))
     assert outcome.episode_length == length
     assert outcome.truncated is (length < 12)
     assert outcome.terminated is (length == 12)

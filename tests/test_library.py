@@ -8,10 +8,10 @@ import torch
 from conftest import TOY, ToyRun
 
 import vmc
-from vmc import Noise, Recording, VmcError, load_run
+from vmc import Noise, Trajectory, VmcError, load_run
 from vmc.seeding import env_seed
-from vmc.stages.evaluate import test_controller as score_controller
-from vmc.stages.settings import TestSettings
+from vmc.stages.evaluate import evaluate_controller as score_controller
+from vmc.stages.settings import EvaluateSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -34,11 +34,11 @@ def test_importing_vmc_imports_no_torch() -> None:
 def test_a_run_drives_as_its_test_does(toy: ToyRun) -> None:
     run = load_run(toy.run)
     assert run.env == TOY
-    recording = Recording()
-    outcome = run.drive(env_seed(0, "test", 0), recording=recording)
-    test = score_controller(TestSettings(TOY, episodes=2), toy.data, toy.run, "cpu", 0)
-    assert test["episodes"][0]["episode_return"] == outcome.episode_return == pytest.approx(sum(recording.rewards))
-    means, log_variances = run.encode(np.stack(recording.frames))
+    trajectory = Trajectory()
+    outcome = run.drive(env_seed(0, "test", 0), trajectory=trajectory)
+    test = score_controller(EvaluateSettings(TOY, episodes=2), toy.data, toy.run, "cpu", 0)
+    assert test["episodes"][0]["episode_return"] == outcome.episode_return == pytest.approx(sum(trajectory.rewards))
+    means, log_variances = run.encode(np.stack(trajectory.frames))
     assert means.shape == log_variances.shape == (outcome.episode_length + 1, 8)
     assert run.decode(means[:3]).shape == (3, 64, 64, 3)
 

@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vmc.envs import TASKS, ActionSquash
-from vmc.envs.squash import OneHotSquash
+from vmc.envs import TASKS, BoxActionMap
+from vmc.envs.action_map import OneHotActionMap
 from vmc.episode import Policy
 from vmc.policies import POLICIES, BrownianPolicy, Exploration, OrnsteinUhlenbeck, RandomPolicy
 
 FRAME = np.zeros((64, 64, 3), np.uint8)
-LOPSIDED = ActionSquash.from_bounds([-2.0, 0.0, 5.0], [3.0, 1.0, 5.5])
+LOPSIDED = BoxActionMap.from_bounds([-2.0, 0.0, 5.0], [3.0, 1.0, 5.5])
 
 
-def _carracing() -> ActionSquash:
-    squash = TASKS["CarRacing-v3"].squash
-    assert squash is not None
-    return squash()
+def _carracing() -> BoxActionMap:
+    action_map = TASKS["CarRacing-v3"].action_map
+    assert action_map is not None
+    return action_map()
 
 
 def _actions(policy: Policy, seed: int, steps: int) -> npt.NDArray[np.float32]:
@@ -27,14 +27,14 @@ def _actions(policy: Policy, seed: int, steps: int) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("squash", [_carracing(), LOPSIDED], ids=["carracing", "lopsided"])
-def test_actions_stay_in_bounds(name: str, squash: ActionSquash) -> None:
-    actions = _actions(POLICIES[name](squash), 0, 3000)
+@pytest.mark.parametrize("action_map", [_carracing(), LOPSIDED], ids=["carracing", "lopsided"])
+def test_actions_stay_in_bounds(name: str, action_map: BoxActionMap) -> None:
+    actions = _actions(POLICIES[name](action_map), 0, 3000)
     assert actions.dtype == np.float32
-    assert (actions >= squash.low).all()
-    assert (actions <= squash.high).all()
+    assert (actions >= action_map.low).all()
+    assert (actions <= action_map.high).all()
     # Both come near both ends of every dimension (CarRacing's brake is at 0 half of the time).
-    reach = np.ptp(actions, axis=0) / (squash.high - squash.low)
+    reach = np.ptp(actions, axis=0) / (action_map.high - action_map.low)
     assert (reach > 0.9).all()
 
 
@@ -83,11 +83,11 @@ def test_the_noise_has_unit_variance_and_the_stated_correlation(correlation_step
 
 
 def test_the_brownian_policy_is_the_squashed_noise() -> None:
-    squash = _carracing()
-    noise = OrnsteinUhlenbeck(squash.size, 20.0)
+    action_map = _carracing()
+    noise = OrnsteinUhlenbeck(action_map.size, 20.0)
     noise.reset(np.random.default_rng(4))
-    expected = np.stack([squash(noise.step()) for _ in range(50)])
-    np.testing.assert_array_equal(_actions(BrownianPolicy(squash), 4, 50), expected)
+    expected = np.stack([action_map(noise.step()) for _ in range(50)])
+    np.testing.assert_array_equal(_actions(BrownianPolicy(action_map), 4, 50), expected)
 
 
 def test_the_brownian_policy_does_not_stick_to_the_borders() -> None:
@@ -118,7 +118,7 @@ def test_exploration_disturbs_every_episode_differently() -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_discrete_actions_are_one_hot_and_all_are_met(name: str) -> None:
-    actions = _actions(POLICIES[name](OneHotSquash(3)), 0, 3000)
+    actions = _actions(POLICIES[name](OneHotActionMap(3)), 0, 3000)
     assert actions.dtype == np.float32
     np.testing.assert_array_equal(np.sort(actions, axis=1), np.tile([0, 0, 1], (3000, 1)))
     np.testing.assert_allclose(actions.mean(axis=0), 1 / 3, atol=0.1)

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
+    from vmc.control.cma_es import Search, SearchSettings
     from vmc.dream.world import DreamSettings, DreamWorld, Noise
     from vmc.envs import Task, add_task, make_env
-    from vmc.episode import Recording, run_episode
+    from vmc.episode import Trajectory, run_episode
     from vmc.errors import VmcError
-    from vmc.evolution.search import Search, SearchSettings
     from vmc.library import Run, load_run
     from vmc.stages.pipeline import PipelineSettings, run_pipeline
     from vmc.storage.rollouts import RolloutDataset
 
 _HOMES = {
-    "vmc.dream.world": ("DreamSettings", "DreamWorld", "Noise"),
+    "vmc.dream.settings": ("DreamSettings",),
+    "vmc.dream.world": ("DreamWorld", "Noise"),
     "vmc.envs": ("Task", "add_task", "make_env"),
-    "vmc.episode": ("Recording", "run_episode"),
+    "vmc.episode": ("Trajectory", "run_episode"),
     "vmc.errors": ("VmcError",),
-    "vmc.evolution.search": ("Search", "SearchSettings"),
+    "vmc.control.cma_es": ("Search", "SearchSettings"),
     "vmc.library": ("Run", "load_run"),
     "vmc.stages.pipeline": ("PipelineSettings", "run_pipeline"),
     "vmc.storage.rollouts": ("RolloutDataset",),
@@ -35,12 +36,12 @@ __all__ = [
     "DreamWorld",
     "Noise",
     "PipelineSettings",
-    "Recording",
     "RolloutDataset",
     "Run",
     "Search",
     "SearchSettings",
     "Task",
+    "Trajectory",
     "VmcError",
     "add_task",
     "load_run",

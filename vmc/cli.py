@@ -13,15 +13,15 @@ from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.executors import available_cores
 from vmc.options import comma_floats, folders, settings_options, shared
+from vmc.stages.presets import preset_values
 from vmc.stages.settings import (
     STAGES,
     CollectSettings,
+    EvaluateSettings,
     FaithfulnessSettings,
-    TestSettings,
     TrainControllerSettings,
     TrainMDRNNSettings,
     TrainVAESettings,
-    preset_values,
 )
 
 BENCHES = ("environment", "policy", "step", "workers", "collection", "loading", "vae", "mdrnn", "dream")
@@ -135,9 +135,9 @@ def train_controller(
     if settings.dream:
         _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
-    where = "the dream" if settings.dream and not settings.real_every else "reality"
+    where = "the dream" if settings.validate_in == "dream" else "the real environment"
     click.echo(
-        f"C: mean return {counters.best_return:.1f} on {settings.evaluation_episodes} held-out episodes in {where}, "
+        f"C: mean return {counters.best_return:.1f} on {settings.validation_episodes} validation episodes in {where}, "
         f"best of generation {counters.best_generation} of {counters.generation}."
     )
     steps = ", ".join(f"{number} {place}" for place, number in counters.steps.items())
@@ -146,14 +146,12 @@ def train_controller(
 
 @main.command()
 @shared()
-@settings_options(TestSettings, without=["temperature"])
+@settings_options(EvaluateSettings, without=["temperature"])
 @click.option(
     "--temperature",
     "temperatures",
     callback=comma_floats,
-    default="1.0",
-    show_default=True,
-    help="Of the dream. With several, a table of the returns at each, and in reality.",
+    help="Of the dream. With several: a table of the returns at each, and in the real environment.  [default: C's own]",
 )
 @click.option("--json", "path", type=_FILE, help="Write the result there, and leave the run's own test.json alone.")
 @click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
@@ -167,31 +165,32 @@ def test(
     workers: int,
     path: Path | None,
     video: Path | None,
-    temperatures: list[float],
+    temperatures: list[float] | None,
     **given: Any,
 ) -> None:
     """Score C on episodes that nothing was trained on."""
     from vmc.report.tables import print_temperatures
-    from vmc.stages.evaluate import test_controller, test_temperatures
+    from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures
 
-    values = {"seed": seed, "temperature": temperatures[0]}
-    settings = make_settings(TestSettings, env, preset_values(preset, env, "test"), values, given)
+    values = {"seed": seed, "temperature": temperatures[0] if temperatures else None}
+    settings = make_settings(EvaluateSettings, env, preset_values(preset, env, "test"), values, given)
     data, run = folders(env, preset, data, run)
     if video is not None:
         from vmc.stages.film import film_episode
 
         film_episode(env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
-    if settings.dream or len(temperatures) > 1:
+    several = temperatures is not None and len(temperatures) > 1
+    if settings.dream or several:
         _tell_starts(data, run)
-    if len(temperatures) > 1:
+    if several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
-        print_temperatures(test_temperatures(settings, temperatures, data, run, device, workers))
+        print_temperatures(evaluate_temperatures(settings, temperatures, data, run, device, workers))
         return
-    result = test_controller(settings, data, run, device, workers, path)
+    result = evaluate_controller(settings, data, run, device, workers, path)
     low, high = result["ci95"]
-    where = f"the dream at temperature {settings.temperature}" if settings.dream else env
+    where = f"the dream at temperature {result['temperature']}" if settings.dream else env
     click.echo(
         f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
@@ -234,12 +233,12 @@ def faithfulness(
 def export(run: Path, to: Path, episodes: int, workers: int) -> None:
     """Write a run's best V, M and C at half the width, to give away; test the copy, and write its model card."""
     from vmc.models.checkpoints import vae_checkpoint
-    from vmc.stages.evaluate import test_controller
+    from vmc.stages.evaluate import evaluate_controller
     from vmc.stages.export import describe_copy, export_run
 
     size = export_run(run, to)
-    settings = make_settings(TestSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
-    score = test_controller(settings, to, to, "cpu", workers)
+    settings = make_settings(EvaluateSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
+    score = evaluate_controller(settings, to, to, "cpu", workers)
     describe_copy(run, to, score)
     click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} +- {score['std']:.1f} over {episodes} episodes.")
 

@@ -22,6 +22,7 @@ def option(
     least: float | None = None,
     above: float | None = None,
     choices: Sequence[str] | None = None,
+    group: str | None = None,
 ) -> Any:
     """A dataclass field with the bounds that its command-line option checks.
 
@@ -29,13 +30,16 @@ def option(
         least: the smallest value allowed.
         above: values must be greater than this.
         choices: the only values allowed.
+        group: the heading of the option in `--help`.
     """
-    return dataclasses.field(default=default, metadata={"least": least, "above": above, "choices": choices})
+    metadata = {"least": least, "above": above, "choices": choices, "group": group}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def with_younger_defaults(settings: Any, stored: Values) -> dict[str, Any]:
-    """Stored values of such settings; a setting that is younger than they are had the effect of its default."""
-    return {field.name: field.default for field in dataclasses.fields(settings)} | dict(stored)
+def pick(kind: type, settings: Any, defaults: Any = None) -> dict[str, Any]:
+    """The values of `settings` for the fields of another dataclass; those that are None come from `defaults`."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(kind)}
+    return {name: getattr(defaults, name) if value is None and defaults else value for name, value in values.items()}
 
 
 # A preset gives values to the settings of each stage; an option beats it; the dataclass's default is the last word.
@@ -50,10 +54,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train-mdrnn": {"epochs": 15, "batch_size": 4},
         "train-controller": {
             "generations": 4,
-            "population": 8,
+            "population_size": 8,
             "rollouts_per_candidate": 1,
-            "evaluate_every": 2,
-            "evaluation_episodes": 2,
+            "validate_every": 2,
+            "validation_episodes": 2,
             "max_steps": 100,
             "horizon": 100,
         },
@@ -70,9 +74,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train-mdrnn": {"epochs": 60},
         "train-controller": {
             "generations": 25,
-            "population": 32,
+            "population_size": 32,
             "rollouts_per_candidate": 3,
-            "evaluation_episodes": 16,
+            "validation_episodes": 16,
         },
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 2},
@@ -88,16 +92,16 @@ PRESETS: dict[str, dict[str, Any]] = {
             "patience": 10,
             "batch_size": 100,
             "learning_rate": 1e-4,
-            "final_rate": 1.0,
-            "least_nats": 0.0,
+            "final_lr_fraction": 1.0,
+            "active_threshold": 0.0,
         },
-        "train-mdrnn": {"epochs": 20, "patience": 20, "batch_size": 100, "window": 1000, "final_rate": 1.0},
+        "train-mdrnn": {"epochs": 20, "patience": 20, "batch_size": 100, "window": 1000, "final_lr_fraction": 1.0},
         "train-controller": {
             "generations": 1800,
-            "population": 64,
+            "population_size": 64,
             "rollouts_per_candidate": 16,
-            "evaluate_every": 25,
-            "evaluation_episodes": 1024,
+            "validate_every": 25,
+            "validation_episodes": 1024,
         },
         "test": {"episodes": 100},
         "rounds": {"default": 1, "vae": 1000},
@@ -107,9 +111,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 # As `laptop`, but the real environment never rewards C: it is only looked at, to choose which C is kept.
-PRESETS["dream"] = PRESETS["laptop"] | {
-    "train-controller": PRESETS["laptop"]["train-controller"] | {"dream": True, "real_every": 5}
-}
+PRESETS["dream"] = PRESETS["laptop"] | {"train-controller": PRESETS["laptop"]["train-controller"] | {"dream": True}}
 DEFAULT_PRESET, DREAM_PRESET = "laptop", "dream"
 
 

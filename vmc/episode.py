@@ -30,15 +30,15 @@ class Limits:
 
     Attributes:
         max_steps: a time limit; None leaves it to the environment.
-        stall_steps: stop after so many steps without a positive reward (no tile reached); for training only.
+        no_reward_limit: stop after so many steps without a positive reward (no tile reached); for training only.
     """
 
     max_steps: int | None = None
-    stall_steps: int | None = None
+    no_reward_limit: int | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EpisodeResult:
     """What one episode came to."""
 
     env_seed: int
@@ -49,7 +49,7 @@ class Outcome:
 
 
 @dataclass
-class Recording:
+class Trajectory:
     """A recorded episode of T steps: T actions and rewards, T + 1 frames (the terminal frame included)."""
 
     frames: list[Frame] = field(default_factory=list)
@@ -63,22 +63,22 @@ def run_episode(
     env_seed: int,
     rng: np.random.Generator,
     limits: Limits = Limits(),
-    recording: Recording | None = None,
-) -> Outcome:
+    trajectory: Trajectory | None = None,
+) -> EpisodeResult:
     """Runs one episode from `env.reset(seed=env_seed)` to its end.
 
     Args:
         env: a single environment as `vmc.envs.make_env` makes it, whose observations are frames.
         rng: the policy's random stream for this episode.
-        recording: filled with every frame, applied action and reward, when given.
+        trajectory: filled with every frame, applied action and reward, when given.
 
     Raises:
         VmcError: the environment returned a reward that is not finite.
     """
     frame, _ = env.reset(seed=env_seed)
     policy.reset(rng)
-    if recording is not None:
-        recording.frames.append(frame)
+    if trajectory is not None:
+        trajectory.frames.append(frame)
     total, length, last_gain = 0.0, 0, 0
     terminated = truncated = False
     while not (terminated or truncated):
@@ -89,15 +89,15 @@ def run_episode(
             raise VmcError(f"{env.spec.id if env.spec else env} returned the reward {reward} at step {length}.")
         total, length = total + reward, length + 1
         last_gain = length if reward > 0 else last_gain
-        if recording is not None:
-            recording.frames.append(frame)
-            recording.actions.append(action)
-            recording.rewards.append(reward)
+        if trajectory is not None:
+            trajectory.frames.append(frame)
+            trajectory.actions.append(action)
+            trajectory.rewards.append(reward)
         truncated = bool(truncated) or _over(limits, length, last_gain)
-    return Outcome(env_seed, total, length, bool(terminated), truncated)
+    return EpisodeResult(env_seed, total, length, bool(terminated), truncated)
 
 
 def _over(limits: Limits, length: int, last_gain: int) -> bool:
     too_long = limits.max_steps is not None and length >= limits.max_steps
-    stalled = limits.stall_steps is not None and length - last_gain >= limits.stall_steps
+    stalled = limits.no_reward_limit is not None and length - last_gain >= limits.no_reward_limit
     return too_long or stalled

@@ -17,12 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vmc.dream.loading import load_dream
 from vmc.dream.observations import decoded
+from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
-from vmc.dream.trained import load_dream
-from vmc.dream.world import DreamSettings, DreamWorld
+from vmc.dream.world import DreamWorld
 from vmc.envs import make_env
-from vmc.episode import Limits, Outcome, Recording, run_episode
+from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.models.agent import Agent, load_agent
 from vmc.models.checkpoints import controller_folder, vae_checkpoint
@@ -59,16 +60,16 @@ class Run:
             raise VmcError(f"{self.path} has no C.", "Run `vmc train-controller` first.")
         return load_agent(self.path, self.env)
 
-    def drive(self, seed: int, max_steps: int | None = None, recording: Recording | None = None) -> Outcome:
+    def drive(self, seed: int, max_steps: int | None = None, trajectory: Trajectory | None = None) -> EpisodeResult:
         """One episode of the real environment under the run's C.
 
         Args:
             seed: of the environment and of the draws of z.
-            recording: filled with every frame, action and reward, when given.
+            trajectory: filled with every frame, action and reward, when given.
         """
         env = make_env(self.env)
         try:
-            return run_episode(env, self.agent(), seed, stream(seed, "agent"), Limits(max_steps), recording)
+            return run_episode(env, self.agent(), seed, stream(seed, "agent"), Limits(max_steps), trajectory)
         finally:
             env.close()
 

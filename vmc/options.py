@@ -40,8 +40,10 @@ def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Com
     return decorate
 
 
-def comma_floats(context: click.Context, parameter: click.Parameter, value: str) -> list[float]:
+def comma_floats(context: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
     """An option's callback: numbers with commas between them."""
+    if value is None:
+        return None
     try:
         return [float(part) for part in value.split(",")]
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vmc.envs.squash import Squash
+from vmc.envs.action_map import ActionMap
 from vmc.episode import Action, Frame
 
 # Of the noise that is added to C's outputs, in collected drives and in dreams.
@@ -15,8 +15,8 @@ CORRELATION_STEPS = 10.0
 class RandomPolicy:
     """Uniform actions from the action space, each held for 1 to 10 steps (as hardmaru's Doom `extract.py`)."""
 
-    def __init__(self, squash: Squash) -> None:
-        self._squash = squash
+    def __init__(self, action_map: ActionMap) -> None:
+        self._action_map = action_map
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -25,7 +25,7 @@ class RandomPolicy:
     def act(self, frame: Frame) -> Action:
         if self._steps_left == 0:
             self._steps_left = int(self._rng.integers(1, 11))
-            self._action = self._squash.sample(self._rng)
+            self._action = self._action_map.sample(self._rng)
         self._steps_left -= 1
         return self._action
 
@@ -85,21 +85,21 @@ class Exploration:
 
 
 class BrownianPolicy:
-    """Correlated actions: an Ornstein-Uhlenbeck process in C's output space, through C's own squash.
+    """Correlated actions: an Ornstein-Uhlenbeck process in C's output space, through C's own action_map.
 
     It lives in the same space as a controller's outputs, so the car gets the mixture of gas and brake that a random
     controller would give it, and unlike a clipped random walk it does not stick to the action space's borders.
     """
 
-    def __init__(self, squash: Squash, correlation_steps: float = 20.0) -> None:
-        self._squash = squash
-        self._noise = OrnsteinUhlenbeck(squash.size, correlation_steps)
+    def __init__(self, action_map: ActionMap, correlation_steps: float = 20.0) -> None:
+        self._action_map = action_map
+        self._noise = OrnsteinUhlenbeck(action_map.size, correlation_steps)
 
     def reset(self, rng: np.random.Generator) -> None:
         self._noise.reset(rng)
 
     def act(self, frame: Frame) -> Action:
-        return self._squash(self._noise.step())
+        return self._action_map(self._noise.step())
 
 
 POLICIES = {"random": RandomPolicy, "brownian": BrownianPolicy}

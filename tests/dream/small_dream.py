@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from vmc.dream.loading import TrainedDream, save_starts
 from vmc.dream.starts import DreamStarts
-from vmc.dream.trained import TrainedDream, save_starts
 from vmc.models.backbones.contract import Hidden
 from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
 from vmc.models.dynamics import MDNRNN

@@ -12,8 +12,9 @@ from gymnasium.utils.env_checker import check_env
 from small_dream import END, GO, Z, drive, make_dream, save_run
 
 from vmc.dream.env import DreamEnv
+from vmc.dream.settings import DreamSettings
 from vmc.dream.vector_env import DreamVectorEnv
-from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.dream.world import DreamWorld, Noise
 from vmc.envs.actions import OneHot
 from vmc.errors import VmcError
 from vmc.models.vae import to_frames

@@ -59,7 +59,7 @@ def test_no_dream_starts_where_an_episode_is_lost() -> None:
     rewards[5:22] = 0  # of the first episode, 25 steps long
     latents = dataclasses.replace(latents, rewards=rewards)
     chosen = np.array([0])
-    assert len(record_starts(_dynamics(), latents, chosen, True, 0, stall_steps=17)) == 1  # 0, not 10 and 20
-    assert len(record_starts(_dynamics(), latents, chosen, True, 0, stall_steps=18)) == 3
+    assert len(record_starts(_dynamics(), latents, chosen, True, 0, no_reward_limit=17)) == 1  # 0, not 10 and 20
+    assert len(record_starts(_dynamics(), latents, chosen, True, 0, no_reward_limit=18)) == 3
     with pytest.raises(VmcError, match="No recorded moment is left"):
-        record_starts(_dynamics(), dataclasses.replace(latents, rewards=-rewards), chosen, True, 0, stall_steps=1)
+        record_starts(_dynamics(), dataclasses.replace(latents, rewards=-rewards), chosen, True, 0, no_reward_limit=1)

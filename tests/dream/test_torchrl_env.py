@@ -5,7 +5,8 @@ import pytest
 import torch
 from small_dream import END, GO, H, Z, make_dream
 
-from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld, Noise
 from vmc.models.backbones.contract import Hidden
 
 pytest.importorskip("torchrl")

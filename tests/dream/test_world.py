@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from vmc.dream.world import DreamSettings, DreamWorld, Noise, dream_along
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld, Noise, dream_along
 from vmc.errors import VmcError
 from vmc.models.backbones import BACKBONES
 from vmc.models.backbones.contract import Hidden

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from vmc.envs import TAKE_COVER, action_squash, get_task, make_env
-from vmc.episode import Outcome, Recording, run_episode
+from vmc.envs import TAKE_COVER, action_map_of, get_task, make_env
+from vmc.episode import EpisodeResult, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.policies import RandomPolicy
 
@@ -46,10 +46,10 @@ def _act(value: float) -> npt.NDArray[np.float32]:
     return np.array([value], np.float32)
 
 
-def _recorded(env: gym.Env[Any, Any], seed: int) -> tuple[Outcome, Recording]:
-    recording = Recording()
-    policy = RandomPolicy(action_squash(TAKE_COVER, env))
-    return run_episode(env, policy, seed, np.random.default_rng(seed), recording=recording), recording
+def _recorded(env: gym.Env[Any, Any], seed: int) -> tuple[EpisodeResult, Trajectory]:
+    trajectory = Trajectory()
+    policy = RandomPolicy(action_map_of(TAKE_COVER, env))
+    return run_episode(env, policy, seed, np.random.default_rng(seed), trajectory=trajectory), trajectory
 
 
 def _moved_left(engine: Any, action: float) -> float:
@@ -105,15 +105,15 @@ def test_one_step_is_one_tic_and_earns_one(engine: Any) -> None:
 
 
 def test_only_death_terminates_and_the_return_is_the_length(env: gym.Env[Any, Any]) -> None:
-    outcome, recording = _recorded(env, 5)
+    outcome, trajectory = _recorded(env, 5)
     assert (outcome.terminated, outcome.truncated) == (True, False)
-    assert outcome.episode_return == outcome.episode_length == len(recording.actions) > 30
+    assert outcome.episode_return == outcome.episode_length == len(trajectory.actions) > 30
 
 
 def test_the_terminal_frame_is_the_last_real_one(env: gym.Env[Any, Any]) -> None:
-    _, recording = _recorded(env, 6)
-    np.testing.assert_array_equal(recording.frames[-1], recording.frames[-2])
-    assert recording.frames[-1].mean() > 40
+    _, trajectory = _recorded(env, 6)
+    np.testing.assert_array_equal(trajectory.frames[-1], trajectory.frames[-2])
+    assert trajectory.frames[-1].mean() > 40
 
 
 def test_the_limit_is_counted_by_us() -> None:
@@ -143,7 +143,7 @@ def test_an_episode_depends_on_seed_and_actions_alone(env: gym.Env[Any, Any]) ->
 
 def test_without_a_seed_episodes_go_on_from_the_last_one(engine: Any) -> None:
     def lengths() -> list[int]:
-        policy, rng = RandomPolicy(action_squash(TAKE_COVER, engine)), np.random.default_rng(0)
+        policy, rng = RandomPolicy(action_map_of(TAKE_COVER, engine)), np.random.default_rng(0)
         found = []
         for seed in (7, None, None):
             engine.reset(seed=seed)
@@ -184,8 +184,8 @@ def test_the_crop_is_the_status_bar(env: gym.Env[Any, Any]) -> None:
 
 
 def test_an_action_squash_fills_the_box(env: gym.Env[Any, Any]) -> None:
-    squash = action_squash(TAKE_COVER, env)
-    np.testing.assert_allclose(squash(np.array([[-9], [0], [9]])), [[-1], [0], [1]], atol=1e-6)
+    action_map = action_map_of(TAKE_COVER, env)
+    np.testing.assert_allclose(action_map(np.array([[-9], [0], [9]])), [[-1], [0], [1]], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [TAKE_COVER, "vmc/VizdoomTakeCover-v1"])

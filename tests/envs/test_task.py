@@ -1,4 +1,4 @@
-"""The table of environments, the action squash, and what is refused."""
+"""The table of environments, the action action_map, and what is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vmc.config import PRESETS, make_settings
-from vmc.envs import TASKS, VECTORS, ActionSquash, Task, action_squash, check_env, get_task, make_env
+from vmc.envs import TASKS, VECTORS, BoxActionMap, Task, action_map_of, check_env, get_task, make_env
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
 from vmc.stages.pipeline import PipelineSettings, due_stages
-from vmc.stages.settings import STAGES, TrainControllerSettings, last_phases, preset_values
+from vmc.stages.presets import last_phases, preset_values
+from vmc.stages.settings import STAGES, TrainControllerSettings
 
 BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the least number is nothing
 
 
-def _carracing() -> ActionSquash:
-    squash = get_task("CarRacing-v3").squash
-    assert squash is not None
-    return squash()
+def _carracing() -> BoxActionMap:
+    action_map = get_task("CarRacing-v3").action_map
+    assert action_map is not None
+    return action_map()
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,10 @@ def test_numpy_and_torch_squash_agree(outputs: list[tuple[float, float, float]])
 
 
 def test_squash_keeps_leading_dimensions_and_the_type_of_tensors() -> None:
-    squash = _carracing()
-    assert squash.size == 3
-    assert squash(np.zeros((2, 4, 3))).shape == (2, 4, 3)
-    assert squash.torch(torch.zeros(2, 4, 3, dtype=torch.float64)).dtype == torch.float64
+    action_map = _carracing()
+    assert action_map.size == 3
+    assert action_map(np.zeros((2, 4, 3))).shape == (2, 4, 3)
+    assert action_map.torch(torch.zeros(2, 4, 3, dtype=torch.float64)).dtype == torch.float64
 
 
 @settings(deadline=None)
@@ -64,14 +65,14 @@ def test_squash_keeps_leading_dimensions_and_the_type_of_tensors() -> None:
 def test_from_bounds_fills_the_box_and_never_leaves_it(pairs: list[tuple[float, float]], output: float) -> None:
     low, high = np.array([sorted(pair) for pair in pairs], np.float32).T
     assume((low < high).all())
-    squash = ActionSquash.from_bounds(low, high)
+    action_map = BoxActionMap.from_bounds(low, high)
     box = gym.spaces.Box(low, high, dtype=np.float32)
     size = len(low)
     tolerance = 1e-5 * float(np.abs([low, high]).max())
-    np.testing.assert_allclose(squash(np.full(size, 40.0)), high, atol=tolerance)
-    np.testing.assert_allclose(squash(np.full(size, -40.0)), low, atol=tolerance)
-    np.testing.assert_allclose(squash(np.zeros(size)), low / 2 + high / 2, atol=tolerance)
-    assert box.contains(squash(np.full(size, output)))
+    np.testing.assert_allclose(action_map(np.full(size, 40.0)), high, atol=tolerance)
+    np.testing.assert_allclose(action_map(np.full(size, -40.0)), low, atol=tolerance)
+    np.testing.assert_allclose(action_map(np.zeros(size)), low / 2 + high / 2, atol=tolerance)
+    assert box.contains(action_map(np.full(size, output)))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_the_dream_preset_never_takes_its_fitness_from_reality(name: str) -> Non
 def test_the_fast_carracing_takes_discrete_actions() -> None:
     env = make_env(DISCRETE_CARRACING)
     assert type(env.unwrapped).__name__ == "FastCarRacing"
-    assert action_squash(DISCRETE_CARRACING, env).size == 5
+    assert action_map_of(DISCRETE_CARRACING, env).size == 5
     frame, _ = env.reset(seed=0)
     assert frame.shape == (64, 64, 3)
     env.step(np.array([0, 0, 0, 1, 0], np.float32))
@@ -189,10 +190,10 @@ def test_the_fast_carracing_takes_discrete_actions() -> None:
 
 def test_an_environment_that_is_not_in_the_table_fills_its_box() -> None:
     env = make_env("vmc/Toy-v0")
-    squash = action_squash("vmc/Toy-v0", env)
-    assert isinstance(squash, ActionSquash)
-    np.testing.assert_array_equal(squash.low, [-1])
-    np.testing.assert_array_equal(squash.high, [1])
+    action_map = action_map_of("vmc/Toy-v0", env)
+    assert isinstance(action_map, BoxActionMap)
+    np.testing.assert_array_equal(action_map.low, [-1])
+    np.testing.assert_array_equal(action_map.high, [1])
     env.close()
 
 
@@ -202,10 +203,10 @@ def test_carracing_is_what_the_table_says() -> None:
     env = make_env("CarRacing-v3")
     frame, _ = env.reset(seed=0)
     assert (frame.shape, frame.dtype) == ((64, 64, 3), np.uint8)
-    squash = action_squash("CarRacing-v3", env)
-    assert isinstance(squash, ActionSquash)
+    action_map = action_map_of("CarRacing-v3", env)
+    assert isinstance(action_map, BoxActionMap)
     assert isinstance(env.action_space, gym.spaces.Box)
-    np.testing.assert_array_equal(squash.low, env.action_space.low)
-    np.testing.assert_array_equal(squash.high, env.action_space.high)
-    assert not env.step(squash(np.zeros(3)))[2]
+    np.testing.assert_array_equal(action_map.low, env.action_space.low)
+    np.testing.assert_array_equal(action_map.high, env.action_space.high)
+    assert not env.step(action_map(np.zeros(3)))[2]
     env.close()

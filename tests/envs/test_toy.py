@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 
 from vmc.envs import make_env
 from vmc.envs.toy import ToyEnv
-from vmc.episode import Outcome, Recording, run_episode
+from vmc.episode import EpisodeResult, Trajectory, run_episode
 
 Frame = npt.NDArray[np.uint8]
 
@@ -35,9 +35,9 @@ class _WrongEnd:
         return np.array([-1 if frame[0, 0, 2] > frame[0, 0, 0] else 1], np.float32)
 
 
-def _run(policy: _ColourPolicy | _WrongEnd, seed: int, recording: Recording | None = None) -> Outcome:
+def _run(policy: _ColourPolicy | _WrongEnd, seed: int, trajectory: Trajectory | None = None) -> EpisodeResult:
     env = gym.make("vmc/Toy-v0")  # its pictures have a frame's size already
-    outcome = run_episode(env, policy, seed, np.random.default_rng(0), recording=recording)
+    outcome = run_episode(env, policy, seed, np.random.default_rng(0), trajectory=trajectory)
     env.close()
     return outcome
 
@@ -62,10 +62,10 @@ def test_a_constant_action_earns_less_and_the_wrong_sign_loses() -> None:
 
 
 def test_the_eighth_miss_terminates() -> None:
-    recording = Recording()
-    outcome = _run(_WrongEnd(), 0, recording)
+    trajectory = Trajectory()
+    outcome = _run(_WrongEnd(), 0, trajectory)
     assert (outcome.episode_length, outcome.terminated, outcome.truncated) == (8, True, False)
-    bars = [int((frame[60] == 255).all(axis=1).sum()) for frame in recording.frames]
+    bars = [int((frame[60] == 255).all(axis=1).sum()) for frame in trajectory.frames]
     assert bars == [8 * misses for misses in range(9)]
 
 

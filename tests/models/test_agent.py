@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import TOY, ToyRun
 
-from vmc.envs import ActionSquash
+from vmc.envs import BoxActionMap
 from vmc.models.agent import Agent, Memory, load_agent, load_candidates
 from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder
 from vmc.models.controller import Controller, ControllerSettings
@@ -18,7 +18,7 @@ from vmc.models.vision import Vision
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.rollouts import RolloutDataset
 
-SQUASH = ActionSquash.from_bounds([-1, -1, -1], [1, 1, 1])
+ACTION_MAP = BoxActionMap.from_bounds([-1, -1, -1], [1, 1, 1])
 
 
 def _models() -> tuple[ConvVAE, MDNRNN]:
@@ -54,7 +54,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
     vae, dynamics = _models()
     settings = ControllerSettings(32, 256, 3)
     parameters = np.random.default_rng(2).standard_normal(867) * 0.3
-    agent = Agent(Vision(_arrays(vae)), Memory(dynamics.settings, _arrays(dynamics)), SQUASH, sample_latents)
+    agent = Agent(Vision(_arrays(vae)), Memory(dynamics.settings, _arrays(dynamics)), ACTION_MAP, sample_latents)
     agent.use(Controller(settings, parameters))
     agent.reset(np.random.default_rng(3))
     draws = np.random.default_rng(3)
@@ -66,7 +66,7 @@ def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bo
             z = mean[0].numpy()
             if sample_latents:
                 z = z + np.exp(0.5 * log_variance[0].numpy()) * draws.standard_normal(32, np.float32)
-            action = SQUASH(controller(z, hidden.h[0].numpy(), hidden.c[0].numpy()))
+            action = ACTION_MAP(controller(z, hidden.h[0].numpy(), hidden.c[0].numpy()))
             hidden = dynamics.step(torch.from_numpy(z)[None], torch.from_numpy(action)[None], hidden)
         np.testing.assert_allclose(agent.act(frame), action, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
     memory = Memory(dynamics.settings, _arrays(dynamics))
     step = memory.step
     memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
-    agent = Agent(Vision(_arrays(vae)), memory, SQUASH, sample_latents=False, noise=1.0)
+    agent = Agent(Vision(_arrays(vae)), memory, ACTION_MAP, sample_latents=False, noise=1.0)
     agent.use(Controller(ControllerSettings(32, 256, 3), np.zeros(867)))
     agent.reset(np.random.default_rng(0))
     applied = [agent.act(frame) for frame in _frames(5)]
@@ -133,5 +133,5 @@ def test_trained_models_agree_with_torch_too(toy_session: ToyRun) -> None:
 
 
 def test_driving_imports_no_torch() -> None:
-    code = "import sys, vmc.models.agent, vmc.evolution.real; sys.exit('torch' in sys.modules)"
+    code = "import sys, vmc.models.agent, vmc.control.real_fitness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ from vmc.storage.metrics import read_metrics
 
 def _ablate(toy: ToyRun, to: Path, *rows: str) -> str:
     arguments = ["ablate", *rows, "--env", TOY, "--preset", "smoke", "--from", str(toy.run), "--to", str(to)]
-    search = ["--set", "generations=2", "--set", "population=4", "--workers", "0"]
+    search = ["--set", "generations=2", "--set", "population_size=4", "--workers", "0"]
     result = CliRunner().invoke(main, [*arguments, *search], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output

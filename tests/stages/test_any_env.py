@@ -13,10 +13,10 @@ from vmc.storage.checkpoint import load_checkpoint
 
 SMALL = {
     "train-controller.generations": 2,
-    "train-controller.population": 4,
+    "train-controller.population_size": 4,
     "train-controller.max_steps": 30,
     "train-mdrnn.epochs": 2,
-    "train-mdrnn.final_rate": 1.0,  # so that an epoch does not depend on how many there will be
+    "train-mdrnn.final_lr_fraction": 1.0,  # so that an epoch does not depend on how many there will be
     "train-vae.batch_size": 16,
     "test.episodes": 2,
     "test.max_steps": 30,

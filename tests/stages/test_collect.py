@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import TOY, ToyRun, toy_settings
 
-from vmc.envs import action_squash, make_env
+from vmc.envs import action_map_of, make_env
 from vmc.errors import VmcError
 from vmc.stages.collect import collect
 from vmc.storage.rollouts import RolloutDataset
@@ -53,13 +53,13 @@ def test_replaying_the_recorded_actions_gives_the_recorded_episode(toy_session: 
 
 
 def test_actions_are_within_bounds_and_policies_differ(tmp_path) -> None:
-    squash = action_squash(TOY, make_env(TOY))
+    action_map = action_map_of(TOY, make_env(TOY))
     for policy in ("random", "brownian"):
         collect(toy_settings("rollouts", episodes=4, policy=policy), tmp_path / policy, None, 0)
         dataset = RolloutDataset(tmp_path / policy)
         actions = np.concatenate([dataset.read(episode).actions for episode in dataset.episodes])
-        assert (actions >= squash.low).all()
-        assert (actions <= squash.high).all()
+        assert (actions >= action_map.low).all()
+        assert (actions <= action_map.high).all()
     fingerprints = {RolloutDataset(tmp_path / policy).fingerprint() for policy in ("random", "brownian")}
     assert len(fingerprints) == 2
 
@@ -68,13 +68,13 @@ def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_p
     fingerprints = set()
     for noise in (0.0, 0.0, 1.0):
         data = tmp_path / f"data-{len(list(tmp_path.iterdir()))}"
-        settings = toy_settings("rollouts", episodes=4, policy="controller", noise=noise)
+        settings = toy_settings("rollouts", episodes=4, policy="controller", action_noise=noise)
         collect(settings, data, toy.run, 0)
         dataset = RolloutDataset(data)
         fingerprints.add(dataset.fingerprint())
         policy = next(iter(dataset.sources.values())).policy
         assert policy["name"] == "controller"
-        assert policy["noise"] == noise
+        assert policy["action_noise"] == noise
         assert [len(source["controller"]) for source in policy["controllers"]] == [64, 64]  # SHA-256 of best, latest
     assert len(fingerprints) == 2
 
@@ -82,7 +82,7 @@ def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_p
 def test_a_stall_ends_an_episode_as_a_truncation(tmp_path) -> None:
     """The toy pays 1 - error^2: a step that is off by more than 1 is one without a positive reward."""
     for folder, stall in (("whole", None), ("cut", 3)):
-        settings = toy_settings("rollouts", episodes=12, policy="random", stall_steps=stall)
+        settings = toy_settings("rollouts", episodes=12, policy="random", no_reward_limit=stall)
         collect(settings, tmp_path / folder, None, 0)
     whole, cut = (RolloutDataset(tmp_path / folder) for folder in ("whole", "cut"))
     ends = []
@@ -98,7 +98,7 @@ def test_a_stall_ends_an_episode_as_a_truncation(tmp_path) -> None:
     assert not all(ends)
 
 
-@pytest.mark.parametrize("name", ["max_steps", "stall_steps"])
+@pytest.mark.parametrize("name", ["max_steps", "no_reward_limit"])
 def test_other_limits_in_one_folder_are_refused(name: str, toy_session: ToyRun) -> None:
     with pytest.raises(VmcError, match=f"with {name} = None; now it is 7"):
         collect(toy_settings("rollouts", **{name: 7}), toy_session.data, None, 0)
@@ -108,10 +108,10 @@ def test_drives_without_noise_may_have_other_limits_than_those_with(toy: ToyRun)
     def drive(episodes: int, **values: Any) -> None:
         collect(toy_settings("rollouts", policy="controller", episodes=episodes, **values), toy.data, toy.run, 0)
 
-    drive(18, noise=0.5, max_steps=9)
-    drive(22, noise=0.0, max_steps=12)
+    drive(18, action_noise=0.5, max_steps=9)
+    drive(22, action_noise=0.0, max_steps=12)
     with pytest.raises(VmcError, match="with max_steps = 9; now it is 12"):
-        drive(26, noise=0.5, max_steps=12)
+        drive(26, action_noise=0.5, max_steps=12)
     lengths = [episode.length for episode in RolloutDataset(toy.data).episodes]
     assert max(lengths[14:18]) <= 9 < max(lengths[18:])
 

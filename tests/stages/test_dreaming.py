@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from conftest import ToyRun, toy_settings
 
-from vmc.dream.trained import load_dream
+from vmc.dream.loading import load_dream
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.stages.encode import ensure_latents
 from vmc.stages.inspection import inspect_path

@@ -18,7 +18,7 @@ from vmc.models.checkpoints import vae_checkpoint
 from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_dynamics
 from vmc.stages.encode import ensure_latents
-from vmc.stages.evaluate import test_controller as evaluate
+from vmc.stages.evaluate import evaluate_controller as evaluate
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -95,9 +95,9 @@ def test_stalls_count_as_terminations(toy: ToyRun) -> None:
     unpaid = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
     digests = [episode.digest for episode in RolloutDataset(toy.data).episodes]
     write_latents(toy.run / "latents.h5", unpaid, vae.sha256, digests)
-    _train(toy, stall_steps=2)
+    _train(toy, no_reward_limit=2)
     report = json.loads((toy.run / "mdrnn" / "report.json").read_text())
-    over = np.split(unpaid.over(2), unpaid.first_steps()[1:])
-    expected = sum(over[position].sum() for position in unpaid.held_out())
-    assert report["terminations"] == expected > unpaid.terminated[unpaid.held_out()].sum()
-    assert load_checkpoint(toy.run / "mdrnn", "best", "vmc train-mdrnn").info["stall_steps"] == 2
+    over = np.split(unpaid.termination_labels(2), unpaid.first_steps()[1:])
+    expected = sum(over[position].sum() for position in unpaid.validation())
+    assert report["terminations"] == expected > unpaid.terminated[unpaid.validation()].sum()
+    assert load_checkpoint(toy.run / "mdrnn", "best", "vmc train-mdrnn").info["no_reward_limit"] == 2

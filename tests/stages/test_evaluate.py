@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 from conftest import ToyRun, toy_settings
 
-from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.envs import action_squash, make_env
+from vmc.control.real_fitness import EpisodeWorker
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld
+from vmc.envs import action_map_of, make_env
 from vmc.episode import run_episode
 from vmc.errors import VmcError
-from vmc.evolution.real import EpisodeWorker
 from vmc.policies import RandomPolicy
 from vmc.seeding import env_seed, stream
+from vmc.stages.evaluate import evaluate_controller as score_controller
 from vmc.stages.evaluate import summary
-from vmc.stages.evaluate import test_controller as score_controller
 
 
 def test_summary_is_that_of_numpy() -> None:
@@ -89,7 +90,7 @@ def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> No
     settings = toy_settings("test", policy="random", episodes=3)
     result = score_controller(settings, toy.data, tmp_path / "none", "cpu", 0)
     env = make_env(settings.env)
-    policy = RandomPolicy(action_squash(settings.env, env))
+    policy = RandomPolicy(action_map_of(settings.env, env))
     for number, episode in enumerate(result["episodes"]):
         seed = env_seed(0, "test", number)
         outcome = run_episode(env, policy, seed, stream(seed, "agent"))

@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from conftest import ToyRun, toy_settings
 
 from vmc.cli import main
-from vmc.dream.trained import load_dream
+from vmc.dream.loading import load_dream
 from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
-from vmc.stages.evaluate import test_controller
+from vmc.stages.evaluate import evaluate_controller
 from vmc.stages.export import export_run
 from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -21,7 +21,7 @@ def test_the_copy_drives_dreams_and_is_half_as_wide(toy: ToyRun, tmp_path: Path)
     original = sum(next(toy.run.glob(f"{part}/best-weights-*")).stat().st_size for part in ("vae", "mdrnn"))
     assert size < 0.6 * original + 300_000  # and a few starts of dreams
     settings = toy_settings("test", episodes=4)
-    copied, whole = (test_controller(settings, toy.data, run, "cpu", 0) for run in (copy, toy.run))
+    copied, whole = (evaluate_controller(settings, toy.data, run, "cpu", 0) for run in (copy, toy.run))
     assert copied["mean"] == pytest.approx(whole["mean"], abs=2)
     assert copied["controller"] != whole["controller"]
     assert 0 < len(load_dream(copy).starts) <= 128

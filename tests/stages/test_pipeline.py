@@ -65,7 +65,7 @@ def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeyp
     # Records of an older version, which did not know some setting yet.
     file = tmp_path / "run" / "run.json"
     older = json.loads(file.read_text())
-    del older[2]["settings"]["stall_steps"]
+    del older[2]["settings"]["no_reward_limit"]
     file.write_text(json.dumps(older))
     run_pipeline(settings)
     assert len(ran) == 3

@@ -17,7 +17,7 @@ class _Killed(BaseException):
     """Stands for kill -9: nothing in the program may catch it."""
 
 
-def _train(toy: ToyRun, run: Path, **values: Any) -> stage.SearchCounters:
+def _train(toy: ToyRun, run: Path, **values: Any) -> stage.SearchState:
     values = {"generations": 4, **values}
     return stage.train_controller(toy_settings("train-controller", **values), toy.data, run, "cpu", 0)
 
@@ -69,11 +69,11 @@ def test_the_best_is_kept_by_the_held_out_episodes(toy: ToyRun) -> None:
     run = _without_controller(toy)
     counters = _train(toy, run)
     lines = read_metrics(run / "controller")
-    held_out = [line["held_out"] for line in lines]
+    validation = [line["validation"] for line in lines]
     best = load_checkpoint(run / "controller", "best", "")
-    assert counters.best_return == best.info["held_out_return"] >= max(held_out)
+    assert counters.best_return == best.info["validation_return"] >= max(validation)
     if counters.best_generation:
-        assert held_out[counters.best_generation - 1] == counters.best_return
+        assert validation[counters.best_generation - 1] == counters.best_return
 
 
 def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
@@ -92,7 +92,7 @@ def test_a_search_maximises_what_counts_not_what_is_returned(toy: ToyRun) -> Non
     means, firsts = [], []
     cap = None
     for _ in range(3):
-        _train(toy, run, generations=4, dream=True, reward_cap=cap)
+        _train(toy, run, generations=4, dream=True, reward_soft_cap=cap)
         means.append(load_checkpoint(run / "controller", "latest", "").weights["parameters"])
         first = read_metrics(run / "controller")[0]
         firsts.append(first["mean"])
@@ -105,15 +105,15 @@ def test_a_search_maximises_what_counts_not_what_is_returned(toy: ToyRun) -> Non
 
 def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:
     run = _without_controller(toy)
-    counters = _train(toy, run, dream=True, real_every=2, evaluate_every=1, generations=5)
+    counters = _train(toy, run, dream=True, real_every=2, validate_every=1, generations=5)
     lines = read_metrics(run / "controller")
     real = {line["step"]: line["real"] for line in lines if "real" in line}
     assert set(real) == {2, 4, 5}  # and the last
     best = load_checkpoint(run / "controller", "best", "").info
-    assert best["held_out_return"] >= max(real.values())  # generation 0 was looked at too, before the log began
+    assert best["validation_return"] >= max(real.values())  # generation 0 was looked at too, before the log began
     if best["generation"]:
-        assert real[best["generation"]] == best["held_out_return"]
-    episodes = 4 * toy_settings("train-controller").evaluation_episodes
+        assert real[best["generation"]] == best["validation_return"]
+    episodes = 4 * toy_settings("train-controller").validation_episodes
     assert counters.steps["real"] <= 40 * episodes  # the toy's limit
     assert counters.steps["real"] > 0
     mean = load_checkpoint(run / "controller" / "means", f"{best['generation']:06d}", "")
@@ -144,11 +144,11 @@ def test_held_out_episodes_are_not_cut_off(toy: ToyRun, monkeypatch: pytest.Monk
     evaluate = stage.RealFitness.evaluate
 
     def spy(self: Any, candidates: Any, *rest: Any) -> Any:
-        limits[len(candidates) > 1].add((self._limits.max_steps, self._limits.stall_steps))
+        limits[len(candidates) > 1].add((self._limits.max_steps, self._limits.no_reward_limit))
         return evaluate(self, candidates, *rest)
 
     monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
-    _train(toy, _without_controller(toy), generations=1, stall_steps=7, max_steps=30)
+    _train(toy, _without_controller(toy), generations=1, no_reward_limit=7, max_steps=30)
     assert limits == {True: {(30, 7)}, False: {(30, None)}}
 
 
@@ -165,14 +165,14 @@ def test_more_generations_go_on(toy: ToyRun) -> None:
 
 def test_other_settings_are_refused_by_name(toy: ToyRun) -> None:
     with pytest.raises(VmcError, match="population = 6; now it is 9"):
-        _train(toy, toy.run, population=9)
+        _train(toy, toy.run, population_size=9)
 
 
 def test_from_the_dream_to_reality_is_a_new_phase_from_the_best(toy: ToyRun) -> None:
     run = _without_controller(toy)
     _train(toy, run, dream=True, generations=2)
     dreamed = load_checkpoint(run / "controller", "best", "").weights["parameters"]
-    counters = _train(toy, run, dream=False, generations=1, population=9, target_return=-1000.0)
+    counters = _train(toy, run, dream=False, generations=1, population_size=9, target_return=-1000.0)
     assert (counters.phase, counters.generation) == (1, 2)
     np.testing.assert_array_equal(load_checkpoint(run / "controller", "best", "").weights["parameters"], dreamed)
     assert counters.steps["dream"] > 0
@@ -193,9 +193,9 @@ def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
         return evaluate_real(self, candidates, *rest)
 
     monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
-    counters = _train(toy, run, anew=True, generations=1, step_size=1e-9)
-    held_out, candidates = scored[0], scored[1]
-    np.testing.assert_array_equal(held_out, best[None])  # the one to beat, under the new circumstances
+    counters = _train(toy, run, init="scratch", generations=1, step_size=1e-9)
+    validation, candidates = scored[0], scored[1]
+    np.testing.assert_array_equal(validation, best[None])  # the one to beat, under the new circumstances
     assert np.abs(candidates).max() < 1e-6
     kept = load_checkpoint(run / "controller", "best", "").weights["parameters"]
     assert np.array_equal(kept, best) == (counters.best_generation == 2)
@@ -205,13 +205,13 @@ def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
 def test_a_search_from_nothing_may_be_followed_by_one_from_its_best(toy: ToyRun) -> None:
     """In the same V and M, with other settings; it can be stopped and resumed, and is another one than with `anew`."""
     run = _without_controller(toy)
-    _train(toy, run, dream=True, anew=True, generations=2)
+    _train(toy, run, dream=True, init="scratch", generations=2)
     best = load_checkpoint(run / "controller", "best", "").weights["parameters"]
-    counters = _train(toy, run, dream=True, generations=1, population=9, step_size=1e-9)
+    counters = _train(toy, run, dream=True, generations=1, population_size=9, step_size=1e-9)
     assert (counters.phase, counters.generation) == (1, 3)
     mean = load_checkpoint(run / "controller", "latest", "").weights["parameters"]
     np.testing.assert_allclose(mean, best, atol=1e-7)
-    counters = _train(toy, run, dream=True, generations=2, population=9, step_size=1e-9)
+    counters = _train(toy, run, dream=True, generations=2, population_size=9, step_size=1e-9)
     assert (counters.phase, counters.generation) == (1, 4)
 
 
@@ -219,11 +219,11 @@ def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     """The sign of the fitness: a search that minimised the return would end below where it began.
 
     The constant action 0 earns about 27 of 40 (1 - target^2 a step); 12 generations must gain on the controller of
-    zeros, whatever the held-out episodes.
+    zeros, whatever the validation episodes.
     """
     run = _without_controller(toy)
-    values = {"generations": 12, "population": 10, "evaluate_every": 12}
-    counters = _train(toy, run, **values, evaluation_episodes=8)
+    values = {"generations": 12, "population_size": 10, "validate_every": 12}
+    counters = _train(toy, run, **values, validation_episodes=8)
     means = [line["mean"] for line in read_metrics(run / "controller")]
     assert counters.best_generation == 12
     assert np.mean(means[-3:]) > np.mean(means[:2])
@@ -238,5 +238,5 @@ def test_other_shapes_of_c_are_searched_stored_and_driven(
     settings, parameters, _ = load_controller(run, vae_checkpoint(run), dynamics_checkpoint(run, vae_checkpoint(run)))
     assert (settings.inputs, settings.hidden_units) == (inputs, hidden_units)
     assert len(parameters) == settings.num_parameters
-    result = evaluate.test_controller(toy_settings("test", episodes=2), toy.data, run, "cpu", 0)
+    result = evaluate.evaluate_controller(toy_settings("test", episodes=2), toy.data, run, "cpu", 0)
     assert len(result["episodes"]) == 2

@@ -20,7 +20,8 @@ from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.visions import CERTAIN_LOG_VARIANCE
 from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
-from vmc.stages.settings import TrainMDRNNSettings, preset_values
+from vmc.stages.presets import preset_values
+from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import VAETraining, train_vae
 from vmc.stages.training import WAITING, Clocked
@@ -105,7 +106,7 @@ def test_the_time_spent_waiting_for_data_is_told(whole: Path, monkeypatch: pytes
 
 def test_more_epochs_at_a_constant_rate_equal_the_longer_training(toy_session: ToyRun, tmp_path: Path) -> None:
     for epochs, folder in ((2, "whole"), (1, "parts"), (2, "parts")):
-        _train("vae", toy_session.data, tmp_path / folder, epochs=epochs, final_rate=1.0)
+        _train("vae", toy_session.data, tmp_path / folder, epochs=epochs, final_lr_fraction=1.0)
     expected, found = (_weights(tmp_path / folder, "vae", "latest") for folder in ("whole", "parts"))
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
 
@@ -124,7 +125,7 @@ def test_the_learning_rate_falls_along_a_line(
     monkeypatch.setattr(stage, "train_batch", watched)
     if stage is DynamicsTraining:
         shutil.copytree(toy_session.run / "vae", tmp_path / "vae")
-    values = {"epochs": 2, "learning_rate": 1e-3, "final_rate": 0.2}
+    values = {"epochs": 2, "learning_rate": 1e-3, "final_lr_fraction": 0.2}
     _train("vae" if stage is VAETraining else "mdrnn", toy_session.data, tmp_path, **values)
     assert len(rates) >= 4
     assert rates == pytest.approx(np.linspace(1e-3, 0.2e-3, len(rates) + 1)[:-1])
@@ -175,10 +176,10 @@ def test_with_new_data_all_may_change_but_the_shape(toy: ToyRun) -> None:
     collect(toy_settings("rollouts", episodes=18), toy.data, None, 0)
     with pytest.raises(VmcError, match="was trained with dynamics = lstm; now it is gru"):
         train_mdrnn(toy_settings("train-mdrnn", dynamics="gru"), toy.data, toy.run, "cpu")
-    changed = {"epochs": 1, "window": 8, "stall_steps": 5, "batch_size": 2}
+    changed = {"epochs": 1, "window": 8, "no_reward_limit": 5, "batch_size": 2}
     counters, _ = train_mdrnn(toy_settings("train-mdrnn", **changed), toy.data, toy.run, "cpu")
     assert counters.epoch == 41
-    assert load_checkpoint(toy.run / "mdrnn", "best", "").info["stall_steps"] == 5
+    assert load_checkpoint(toy.run / "mdrnn", "best", "").info["no_reward_limit"] == 5
 
 
 def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_session: ToyRun) -> None:
@@ -191,7 +192,7 @@ def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_sessio
     h = torch.randn(4, dynamics.settings.hidden_size)
     before, scale = training.module.heads(h), training.module.reward_scale.item()
     odds = before.termination_logit - training.module.termination_weight.log()
-    training.begin_phase({"stall_steps": None})
+    training.begin_phase({"no_reward_limit": None})
     after = training.module.heads(h)
     assert training.module.reward_scale.item() == pytest.approx(scale / 3)
     torch.testing.assert_close(after.reward, before.reward)
@@ -202,10 +203,10 @@ def test_where_other_steps_are_terminations_m_begins_at_their_rate(toy_session: 
     dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
     latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))
     latents = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
-    training = DynamicsTraining(toy_settings("train-mdrnn", stall_steps=2), latents, torch.device("cpu"))
+    training = DynamicsTraining(toy_settings("train-mdrnn", no_reward_limit=2), latents, torch.device("cpu"))
     training.module.load_state_dict(dynamics.state_dict())
-    training.begin_phase({"stall_steps": None})
-    steps = np.split(latents.over(2), latents.first_steps()[1:])
+    training.begin_phase({"no_reward_limit": None})
+    steps = np.split(latents.termination_labels(2), latents.first_steps()[1:])
     rate = np.concatenate([steps[position] for position in latents.training()]).mean()
     logits = training.module.heads(torch.randn(4, dynamics.settings.hidden_size)).termination_logit
     said = (logits - training.module.termination_weight.log()).sigmoid()
@@ -262,7 +263,7 @@ def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> No
 
 def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_session: ToyRun, tmp_path: Path) -> None:
     """In `best`, which C and M see the world through, not in `latest`, which trains on. M is judged by the rest."""
-    settings = toy_settings("train-vae", least_nats=1.5)
+    settings = toy_settings("train-vae", active_threshold=1.5)
     train_vae(settings, toy_session.data, tmp_path, "cpu")
     best, latest = (load_checkpoint(vae_folder(tmp_path), name, "vmc train-vae") for name in ("best", "latest"))
     silent = ~best.weights["mean.weight"].any(axis=1)
@@ -280,4 +281,4 @@ def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_sess
 
 
 def test_the_papers_preset_silences_nothing() -> None:
-    assert preset_values("paper", "CarRacing-v3", "train-vae")["least_nats"] == 0
+    assert preset_values("paper", "CarRacing-v3", "train-vae")["active_threshold"] == 0

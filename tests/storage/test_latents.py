@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmc.storage.latents import Latents, join, read_latents, write_latents
-from vmc.storage.rollouts import StoredEpisode, split_held_out
+from vmc.storage.rollouts import StoredEpisode, split_validation
 
 LENGTHS = [3, 1, 5, 2]
 DIGESTS = [f"{number:064x}" for number in range(4)]
@@ -161,9 +161,9 @@ def test_the_held_out_episodes_are_those_of_v() -> None:
     index = np.arange(47)[::-1].copy()
     latents = replace(_latents(), index=index)
     stored = [StoredEpisode(int(i), Path("x"), 0, 0, 1, 0, True, False, "", 0.0) for i in index]
-    training, held_out = split_held_out(stored)
+    training, validation = split_validation(stored)
     assert index[latents.training()].tolist() == [episode.index for episode in training]
-    assert index[latents.held_out()].tolist() == [episode.index for episode in held_out]
+    assert index[latents.validation()].tolist() == [episode.index for episode in validation]
 
 
 @settings(deadline=None)
@@ -179,5 +179,5 @@ def test_dreams_are_over_at_terminations_and_in_long_stretches_without_reward(re
             is_last_of_terminated = t + 1 == length and bool(latents.terminated[position])
             lost = unpaid[t] and after - before - 1 >= least and t - before - 1 >= least // 4
             expected.append(is_last_of_terminated or lost)
-    assert latents.over(least).tolist() == expected
-    assert latents.over(None).nonzero()[0].tolist() == [2, 10]  # the terminations alone
+    assert latents.termination_labels(least).tolist() == expected
+    assert latents.termination_labels(None).nonzero()[0].tolist() == [2, 10]  # the terminations alone

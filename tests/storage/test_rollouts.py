@@ -22,7 +22,7 @@ from vmc.storage.rollouts import (
     check_env_matches,
     present_indices,
     shard_path,
-    split_held_out,
+    split_validation,
     write_shard,
 )
 
@@ -367,8 +367,8 @@ def test_an_episode_stays_on_its_side_when_the_data_grow(before: set[int], added
     before |= {3, 4}
     sides = []
     for indices in (before, before | added):
-        training, held_out = split_held_out(_stored(sorted(indices)))
-        sides.append(({episode.index for episode in training}, {episode.index for episode in held_out}))
+        training, validation = split_validation(_stored(sorted(indices)))
+        sides.append(({episode.index for episode in training}, {episode.index for episode in validation}))
         assert sides[-1][0] | sides[-1][1] == indices
         assert not sides[-1][0] & sides[-1][1]
     assert sides[0][0] <= sides[1][0]
@@ -376,14 +376,14 @@ def test_an_episode_stays_on_its_side_when_the_data_grow(before: set[int], added
 
 
 def test_a_tenth_is_held_out() -> None:
-    training, held_out = split_held_out(_stored(list(range(200))))
-    assert (len(training), len(held_out)) == (180, 20)
+    training, validation = split_validation(_stored(list(range(200))))
+    assert (len(training), len(validation)) == (180, 20)
 
 
 @pytest.mark.parametrize("indices", [[], [0, 1, 2], [3], [3, 13]])
 def test_too_few_episodes_to_split_are_refused(indices: list[int]) -> None:
     with pytest.raises(VmcError, match="too few"):
-        split_held_out(_stored(indices))
+        split_validation(_stored(indices))
 
 
 FULL_DISK = """

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.floors import gemm
+from vmc.bench.interleaved import Entry, Result, compare
 from vmc.bench.models import (
     ACTION_SIZE,
     CONTROLLER,
@@ -23,12 +23,13 @@ from vmc.bench.models import (
     make_run,
     recurrence_operations,
 )
+from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker
+from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
+from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
-from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.envs import CARRACING, ActionSquash
+from vmc.dream.world import DreamWorld
+from vmc.envs import CARRACING, BoxActionMap
 from vmc.episode import Limits
-from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker
-from vmc.evolution.real import EpisodeJob, EpisodeWorker
 from vmc.executors import available_cores, make_executor
 from vmc.models.controller import controller_outputs
 
@@ -69,7 +70,7 @@ def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
         entries = [
             Entry("real episodes, fast environment", partial(_drive, real, 4 * cores)),
             Entry("64 x 16, threads", partial(_dream_here, _make_worker(device))),
-            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, held_out=False))),
+            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, validation=False))),
         ]
         return compare(f"dream, {cores} cores", "steps", entries, rounds)
 
@@ -80,13 +81,13 @@ def _make_worker(device: torch.device) -> DreamWorker:
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     dynamics.to(device)
     starts = record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
-    squash = ActionSquash.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
+    action_map = BoxActionMap.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
     world = DreamWorld(dynamics, DreamSettings(horizon=_HORIZON))
-    return DreamWorker(world, starts, starts, CONTROLLER, squash)
+    return DreamWorker(world, starts, starts, CONTROLLER, action_map)
 
 
 def _dream_here(worker: DreamWorker) -> int:
-    return int(worker.run(DreamJob(_CANDIDATES, range(_ROLLOUTS), held_out=False)).lengths.sum())
+    return int(worker.run(DreamJob(_CANDIDATES, range(_ROLLOUTS), validation=False)).lengths.sum())
 
 
 def _dream_there(fitness: DreamFitness) -> int:

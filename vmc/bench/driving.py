@@ -17,9 +17,8 @@ import numpy.typing as npt
 import torch
 from gymnasium.envs.box2d.car_racing import CarRacing
 
-from vmc.bench.contest import Entry, Result, compare
-from vmc.bench.driver import Driver
 from vmc.bench.floors import copy, gemm
+from vmc.bench.interleaved import Entry, Result, compare
 from vmc.bench.models import (
     CONTROLLER,
     arrays,
@@ -28,12 +27,13 @@ from vmc.bench.models import (
     make_run,
     recurrence_operations,
 )
+from vmc.bench.road_follower import RoadFollower
 from vmc.config import make_settings
-from vmc.envs import CARRACING, FRAME_SHAPE, action_squash, get_task, make_env
+from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
+from vmc.envs import CARRACING, FRAME_SHAPE, action_map_of, get_task, make_env
 from vmc.envs.carracing import FastCarRacing
 from vmc.envs.preprocess import PreprocessedFrames, resize
-from vmc.episode import Limits, Outcome, Recording, run_episode
-from vmc.evolution.real import EpisodeJob, EpisodeWorker
+from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.executors import Worker, make_executor
 from vmc.models.agent import Agent, Memory
 from vmc.models.controller import Controller
@@ -50,12 +50,12 @@ from vmc.storage.rollouts import RolloutDataset
 class _Counting:
     """A worker that counts for about as long as a real one drives: what a second core of this machine adds."""
 
-    def run(self, job: EpisodeJob) -> Outcome:
+    def run(self, job: EpisodeJob) -> EpisodeResult:
         total = 0
         steps = job.limits.max_steps or 0
         for number in range(10_000 * steps):
             total += number
-        return Outcome(job.env_seed, float(total), steps, terminated=False, truncated=True)
+        return EpisodeResult(job.env_seed, float(total), steps, terminated=False, truncated=True)
 
     def close(self) -> None:
         """Holds nothing."""
@@ -106,12 +106,12 @@ def bench_step(rounds: int, steps: int) -> list[Result]:
     vision, memory, agent = Vision(arrays(vae)), Memory(dynamics.settings, arrays(dynamics)), _agent()
     memory.reset()
     latent, _ = vision.encode(frame)
-    controller, squash = _controller(), action_squash(CARRACING, env)
+    controller, action_map = _controller(), action_map_of(CARRACING, env)
     parts: dict[str, tuple[Callable[[], Any], float | None]] = {
         "resize": (lambda: resize(np.ascontiguousarray(picture[:crop])), None),
         "V's encoder": (lambda: vision.encode(frame), encoder_operations(vae)),
         "M's step": (lambda: memory.step(latent, actions[0]), recurrence_operations(dynamics)),
-        "C and squash": (lambda: squash(controller(latent, memory.h, memory.c)), 2 * CONTROLLER.num_parameters),
+        "C and action_map": (lambda: action_map(controller(latent, memory.h, memory.c)), 2 * CONTROLLER.num_parameters),
     }
     entries = [
         Entry("whole step", partial(_replay, PreprocessedFrames(env, crop), actions, agent.act)),
@@ -126,7 +126,7 @@ def bench_workers(rounds: int, steps: int) -> list[Result]:
     """Steps/s of whole episodes on one worker process and on two, and what two of them gain without memory or I/O."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as executors:
         make_run(Path(folder))
-        workers: dict[str, Callable[[], Worker[EpisodeJob, Outcome]]]
+        workers: dict[str, Callable[[], Worker[EpisodeJob, EpisodeResult]]]
         workers = {"": partial(EpisodeWorker, Path(folder), CARRACING, CONTROLLER), ", counting": _Counting}
         results = []
         for name, make_worker in workers.items():
@@ -169,7 +169,7 @@ def bench_loading(rounds: int, steps: int) -> list[Result]:
 
 def _drive(steps: int) -> Actions:
     """The actions of a drive on the road, which does not end within `steps`."""
-    env, driver = NotDrawing(lap_complete_percent=2.0), Driver()
+    env, driver = NotDrawing(lap_complete_percent=2.0), RoadFollower()
     env.reset(seed=0)
     actions = []
     for _ in range(steps):
@@ -199,9 +199,9 @@ def _controller() -> Controller:
 
 def _agent() -> Agent:
     vae, dynamics = make_models()
-    squash = action_squash(CARRACING, CarRacing())
+    action_map = action_map_of(CARRACING, CarRacing())
     memory = Memory(dynamics.settings, arrays(dynamics))
-    agent = Agent(Vision(arrays(vae)), memory, squash, sample_latents=True)
+    agent = Agent(Vision(arrays(vae)), memory, action_map, sample_latents=True)
     agent.use(_controller())
     agent.reset(np.random.default_rng(0))
     return agent
@@ -239,7 +239,7 @@ def _collect(steps: int) -> int:
 
 def _explore(steps: int) -> int:
     env = make_env(CARRACING)
-    policy = BrownianPolicy(action_squash(CARRACING, env))
+    policy = BrownianPolicy(action_map_of(CARRACING, env))
     for episode in range(2):
         run_episode(env, policy, episode, stream(0, "bench", episode), Limits(steps // 2))
     return steps // 2 * 2
@@ -247,13 +247,13 @@ def _explore(steps: int) -> int:
 
 def _collect_official(steps: int) -> int:
     env = PreprocessedFrames(CarRacing(), get_task(CARRACING).crop_rows)
-    policy = BrownianPolicy(action_squash(CARRACING, make_env(CARRACING)))
+    policy = BrownianPolicy(action_map_of(CARRACING, make_env(CARRACING)))
     with tempfile.TemporaryDirectory() as folder:
         for episode in range(2):
-            recording = Recording()
-            run_episode(env, policy, episode, stream(0, "bench", episode), Limits(steps // 2), recording)
-            frames, actions = np.stack(recording.frames), np.stack(recording.actions)
-            rewards = np.array(recording.rewards)
+            trajectory = Trajectory()
+            run_episode(env, policy, episode, stream(0, "bench", episode), Limits(steps // 2), trajectory)
+            frames, actions = np.stack(trajectory.frames), np.stack(trajectory.actions)
+            rewards = np.array(trajectory.rewards)
             path = Path(folder) / f"{episode}.npz"
             np.savez_compressed(path, frames=frames, actions=actions, rewards=rewards)
     return steps // 2 * 2

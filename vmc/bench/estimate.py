@@ -34,7 +34,7 @@ class Rates:
     """What this machine does, each measured for a few seconds.
 
     Attributes:
-        collect, drive: environment steps/s on all workers, recording, and with V, M and C in the loop.
+        collect, drive: environment steps/s on all workers, trajectory, and with V, M and C in the loop.
         vae: frames/s in training. mdrnn: steps/s in training. dream: steps/s on all workers.
         frame_bytes: of a frame on the disk.
     """
@@ -134,13 +134,13 @@ def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Esti
 
 def _search_cost(number: int, chosen: Any, steps: int, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
-    per_generation = chosen.population * chosen.rollouts_per_candidate
-    evaluations = chosen.evaluation_episodes * (1 + chosen.generations // (chosen.real_every or chosen.evaluate_every))
+    per_generation = chosen.population_size * chosen.rollouts_per_candidate
+    evaluations = chosen.validation_episodes * (1 + chosen.generations // chosen.validate_every)
     if not chosen.dream:
         work = (chosen.generations * per_generation + evaluations) * steps
         return Cost(number, "train-controller", work, "frames", work / rates.drive), work
     dreamed = chosen.generations * per_generation * chosen.horizon
-    real = evaluations * steps if chosen.real_every else 0
+    real = evaluations * steps if chosen.validate_in == "real" else 0
     seconds = dreamed / rates.dream + real / rates.drive
     return Cost(number, "train-controller", dreamed, "dream steps", seconds), real
 

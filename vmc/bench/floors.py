@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmc.bench.contest import Floor
+from vmc.bench.interleaved import Floor
 from vmc.dream.linear import PackedLinear
 
 _GEMM_SIZE = 1024

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vmc.bench.contest import Entry, Result, compare
 from vmc.bench.floors import gemm
+from vmc.bench.interleaved import Entry, Result, compare
 from vmc.bench.models import head_operations, make_latents, recurrence_operations
 from vmc.config import make_settings
 from vmc.envs import CARRACING, FRAME_SHAPE

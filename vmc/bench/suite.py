@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_limits
 
-from vmc.bench.contest import Result
 from vmc.bench.dreaming import bench_dream
 from vmc.bench.driving import (
     bench_collection,
@@ -21,6 +20,7 @@ from vmc.bench.driving import (
     bench_workers,
 )
 from vmc.bench.floors import copy_rate, gemm_rate
+from vmc.bench.interleaved import Result
 from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.envs import CARRACING, check_env
 from vmc.executors import available_cores, processor

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from vmc.dream.actions import to_vectors
+from vmc.dream.loading import TrainedDream
 from vmc.dream.observations import as_array
-from vmc.dream.trained import TrainedDream
-from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld, Noise
 
 Bools = npt.NDArray[np.bool_]
 

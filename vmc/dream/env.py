@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from vmc.dream.actions import shown_space
 from vmc.dream.batch import DreamBatch
+from vmc.dream.loading import TrainedDream, load_dream
 from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
-from vmc.dream.trained import TrainedDream, load_dream
-from vmc.dream.world import DreamSettings
+from vmc.dream.settings import DreamSettings
 from vmc.errors import VmcError
 from vmc.seeding import stream
 

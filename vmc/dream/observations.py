@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from vmc.config import did_you_mean
-from vmc.dream.trained import TrainedDream
+from vmc.dream.loading import TrainedDream
 from vmc.envs import FRAME_SHAPE
 from vmc.errors import VmcError
 from vmc.models.backbones.contract import Hidden

@@ -55,9 +55,9 @@ def record_starts(
     episodes: npt.NDArray[np.int64],
     sample_latents: bool,
     seed: int,
-    stall_steps: int | None = None,
+    no_reward_limit: int | None = None,
 ) -> DreamStarts:
-    """Every tenth moment of recorded episodes, but for those at which a dream would be over (`Latents.over`).
+    """Every tenth moment of recorded episodes, but for those at which a dream would be over (`Latents.termination_labels`).
 
     M's state comes from M itself, run over the episode from its first frame, so a dream that starts in the middle
     of a drive knows how it got there.
@@ -79,11 +79,14 @@ def record_starts(
     actions = _padded(latents.actions, steps, lengths)
     hidden = _hidden_before(dynamics, drawn, actions)
     moments = torch.arange(0, means.shape[1], _STRIDE)
-    over = _padded(latents.over(stall_steps)[:, None].astype(np.float32), steps, lengths)[:, moments, 0] > 0
+    over = (
+        _padded(latents.termination_labels(no_reward_limit)[:, None].astype(np.float32), steps, lengths)[:, moments, 0]
+        > 0
+    )
     kept = (moments < torch.from_numpy(lengths)[:, None]) & ~over
     if not kept.any():
-        hint = "Collect longer or better episodes, or train M with a longer --stall-steps, or without."
-        raise VmcError(f"No recorded moment is left to dream from; stalls of {stall_steps} steps are not.", hint)
+        hint = "Collect longer or better episodes, or train M with a longer --no-reward-limit, or without."
+        raise VmcError(f"No recorded moment is left to dream from; stalls of {no_reward_limit} steps are not.", hint)
     device = hidden.h.device
     means, log_variances = (values[:, moments][kept].to(device) for values in (means, log_variances))
     kept = kept.to(device)

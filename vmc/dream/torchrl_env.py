@@ -20,11 +20,12 @@ from torchrl.data import OneHot as OneHotSpec
 from torchrl.envs import ModelBasedEnvBase
 from torchrl.modules import WorldModel
 
+from vmc.dream.loading import TrainedDream, load_dream
 from vmc.dream.observations import check_pictures
-from vmc.dream.trained import TrainedDream, load_dream
-from vmc.dream.world import DreamSettings, DreamWorld, Noise
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld, Noise
+from vmc.envs.action_map import OneHotActionMap
 from vmc.envs.actions import OneHot
-from vmc.envs.squash import OneHotSquash
 from vmc.models.backbones.contract import Hidden
 from vmc.models.vae import to_frames
 from vmc.seeding import stream, torch_stream
@@ -65,7 +66,7 @@ class _Transition(TensorDictModuleBase):  # type: ignore[misc]
     def _possible(self, actions: Tensor) -> Tensor:
         """Actions as M has seen them: within the real Box, or the largest as a one-hot vector."""
         if isinstance(self._space, OneHot):
-            return OneHotSquash(actions.shape[-1]).torch(actions.float())
+            return OneHotActionMap(actions.shape[-1]).torch(actions.float())
         low, high = (actions.new_tensor(bound) for bound in (self._space.low, self._space.high))
         return actions.clamp(low, high)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,36 +11,11 @@ from torch import Tensor
 
 from vmc.dream import kernels
 from vmc.dream.linear import PackedLinear, packed_linear
-from vmc.errors import VmcError
+from vmc.dream.settings import DreamSettings
 from vmc.models.backbones import make_step
 from vmc.models.backbones.contract import Hidden
 from vmc.models.dynamics import MDNRNN
 from vmc.models.mixture import MAX_LOG_STD, MIN_LOG_STD
-
-# M is never sure: of the drives that are lost it says so in most at 0.15, in fewer at 0.5 (`DECISIONS.md`). The
-# original's Doom has 1/11.
-LIKELY_TERMINATION = 0.15
-
-
-@dataclass(frozen=True)
-class DreamSettings:
-    """How M is dreamed.
-
-    Attributes:
-        temperature: above 0; above 1 makes the dream more uncertain and harder to exploit.
-        horizon: steps after which a dream is truncated.
-        sample_termination: a dream terminates with M's probability; else where that exceeds `LIKELY_TERMINATION`.
-    """
-
-    temperature: float = 1.0
-    horizon: int = 1000
-    sample_termination: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise VmcError(f"The temperature is {self.temperature}; it must be above 0.")
-        if self.horizon < 1:
-            raise VmcError(f"The dream's horizon is {self.horizon}; it must be at least 1.")
 
 
 class Noise(NamedTuple):
@@ -96,14 +70,14 @@ class DreamWorld:
 
         Args:
             latents: (B, Z).
-            actions: (B, A), after the squash.
+            actions: (B, A), after the action_map.
             noise: the step's random numbers. They come from outside so that all candidates of a generation can
                 meet the same ones.
         """
         hidden = self._next_hidden(latents, actions, hidden)
         outputs = self._heads(hidden.h)
         rewards, termination_logits = outputs[:, -2], outputs[:, -1]
-        threshold = noise.termination if self.settings.sample_termination else LIKELY_TERMINATION
+        threshold = noise.termination if self.settings.sample_termination else self.settings.termination_threshold
         return DreamStep(self._sample(outputs, noise), hidden, rewards, termination_logits.sigmoid() > threshold)
 
     def _sample(self, outputs: Tensor, noise: Noise) -> Tensor:

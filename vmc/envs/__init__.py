@@ -2,11 +2,11 @@
 
 import gymnasium as gym
 
+from vmc.envs.action_map import ActionMap, BoxActionMap
+from vmc.envs.drawing import use_official_drawing
 from vmc.envs.name import WORDS, env_slug, join_name
 from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
 from vmc.envs.preprocess import FRAME_SHAPE, PREPROCESSING
-from vmc.envs.proof import use_official_drawing
-from vmc.envs.squash import ActionSquash, Squash
 from vmc.envs.task import (
     CARRACING,
     FAST_CARRACING,
@@ -14,7 +14,7 @@ from vmc.envs.task import (
     TAKE_COVER,
     TASKS,
     Task,
-    action_squash,
+    action_map_of,
     add_task,
     check_env,
     get_task,
@@ -40,10 +40,10 @@ __all__ = [
     "TASKS",
     "VECTORS",
     "WORDS",
-    "ActionSquash",
-    "Squash",
+    "ActionMap",
+    "BoxActionMap",
     "Task",
-    "action_squash",
+    "action_map_of",
     "add_task",
     "check_env",
     "env_slug",

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from vmc.envs.squash import ActionSquash, OneHotSquash, Squash
+from vmc.envs.action_map import ActionMap, BoxActionMap, OneHotActionMap
 
 
 class OneHot(gym.spaces.Box):
@@ -22,7 +22,7 @@ class OneHot(gym.spaces.Box):
 
     def sample(self, mask: Any = None, probability: Any = None) -> npt.NDArray[Any]:
         """A uniformly drawn one-hot vector."""
-        return OneHotSquash(self.shape[0]).sample(self.np_random)
+        return OneHotActionMap(self.shape[0]).sample(self.np_random)
 
 
 class OneHotActions(gym.ActionWrapper[Any, Any, Any]):
@@ -71,9 +71,9 @@ def with_vector_actions(env: gym.Env[Any, Any], scalar: bool) -> gym.Env[Any, An
     raise ValueError(f"its actions are {space}, neither a bounded one-dimensional Box nor Discrete")
 
 
-def squash_of(space: gym.Space[Any]) -> Squash:
-    """The squash that fills an action space as `with_vector_actions` leaves it."""
+def action_map_for(space: gym.Space[Any]) -> ActionMap:
+    """The action_map that fills an action space as `with_vector_actions` leaves it."""
     if isinstance(space, OneHot):
-        return OneHotSquash(space.shape[0])
+        return OneHotActionMap(space.shape[0])
     assert isinstance(space, gym.spaces.Box)
-    return ActionSquash.from_bounds(space.low, space.high)
+    return BoxActionMap.from_bounds(space.low, space.high)

@@ -12,11 +12,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from vmc.envs.actions import squash_of, with_vector_actions
+from vmc.envs.action_map import ActionMap, BoxActionMap
+from vmc.envs.actions import action_map_for, with_vector_actions
+from vmc.envs.drawing import fast_drawing_is_proved
 from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
 from vmc.envs.observations import preprocessing_of, with_frames
-from vmc.envs.proof import fast_drawing_is_proved
-from vmc.envs.squash import ActionSquash, Squash
 from vmc.errors import VmcError
 
 Values = Mapping[str, Any]
@@ -25,10 +25,10 @@ DISCRETE_CARRACING = f"{CARRACING},continuous=False"
 TAKE_COVER, OWN_TAKE_COVER = "VizdoomTakeCover-v1", "vmc/VizdoomTakeCover-v1"
 
 
-def _carracing_squash() -> ActionSquash:
+def _carracing_action_map() -> BoxActionMap:
     """Steer tanh, gas (tanh + 1) / 2, brake max(tanh, 0): a zero output does not brake."""
     low, high = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
-    return ActionSquash(np.array([0, 0.5, 0], np.float32), np.array([1, 0.5, 1], np.float32), low, high)
+    return BoxActionMap(np.array([0, 0.5, 0], np.float32), np.array([1, 0.5, 1], np.float32), low, high)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Task:
     Attributes:
         own_id: what our own version of the environment is registered as; None: there is none, the official one is made.
         crop_rows: keep rows `[0, crop_rows)` of the picture; None keeps all.
-        squash: makes the squash of a Box of actions; None derives it from the action space.
+        action_map: makes the action_map of a Box of actions; None derives it from the action space.
         vision: the kind of V; None takes `conv` for pictures and `identity` for vectors.
         latent_size: Z, V's width (`identity` has the vector's own).
         hidden_size: H, M's width.
@@ -51,7 +51,7 @@ class Task:
 
     own_id: str | None = None
     crop_rows: int | None = None
-    squash: Callable[[], ActionSquash] | None = None
+    action_map: Callable[[], BoxActionMap] | None = None
     vision: str | None = None
     latent_size: int = 32
     hidden_size: int = 256
@@ -64,17 +64,16 @@ class Task:
 
 # What the first rounds' drivers show is much grass, disturbed. Then C drives undisturbed, and M learns for longer, and
 # where a drive is lost. From here on C is paid for each bend, not for its haste, and looked at more often.
-_UNDISTURBED: Values = {"noise": 0.0, "max_steps": 700, "stall_steps": 300}
+_UNDISTURBED: Values = {"action_noise": 0.0, "max_steps": 700, "no_reward_limit": 300}
 _LONG_ROUNDS: Values = {
     "rounds": 1,
     "rollouts": {"episodes": 80, **_UNDISTURBED},
-    "train-mdrnn": {"epochs": 20, "stall_steps": 100},
+    "train-mdrnn": {"epochs": 20, "no_reward_limit": 100},
     "train-controller": {
         "generations": 60,
-        "reward_cap": 1.0,
-        "disturbance": 0.3,
-        "real_every": 10,
-        "evaluate_every": 10,
+        "reward_soft_cap": 1.0,
+        "action_noise": 0.3,
+        "validate_every": 10,
     },
 }
 # In M as it is, in small steps from the best C of the round before, on twice as many dreams.
@@ -83,27 +82,26 @@ _POLISH: Values = {
     "rollouts": {"episodes": 0, **_UNDISTURBED},
     "train-controller": {
         **_LONG_ROUNDS["train-controller"],
-        "anew": False,
+        "init": "best",
         "step_size": 0.04,
         "rollouts_per_candidate": 32,
         "generations": 280,
-        "real_every": 20,
-        "evaluate_every": 20,
-        "evaluation_episodes": 32,
+        "validate_every": 20,
+        "validation_episodes": 32,
     },
 }
 # Goes on from the best dreamed C, in reality, with the V and M that it knows.
-_REAL_SEARCH: Values = {"generations": 20, "rollouts_per_candidate": 2, "stall_steps": 100, "evaluate_every": 5}
+_REAL_SEARCH: Values = {"generations": 20, "rollouts_per_candidate": 2, "no_reward_limit": 100, "validate_every": 5}
 _REAL_ROUND: Values = {
     **_POLISH,
     "train-controller": {
         **_REAL_SEARCH,
         "dream": False,
-        "anew": False,
+        "init": "best",
         "step_size": 0.04,
         "weight_decay": 0.0,
         "generations": 25,
-        "evaluation_episodes": 48,
+        "validation_episodes": 48,
     },
 }
 # C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
@@ -114,20 +112,19 @@ _CARRACING_LAPTOP: dict[str, Any] = {
     "train-mdrnn": {"epochs": 20},
     "train-controller": {
         "dream": True,
-        "anew": True,
+        "init": "scratch",
         "generations": 20,
-        "population": 64,
+        "population_size": 64,
         "rollouts_per_candidate": 16,
         "horizon": 400,
         "temperature": 2.0,
         "step_size": 0.1,
         "weight_decay": 300.0,
-        "real_every": 20,
-        "evaluate_every": 20,
+        "validate_every": 20,
     },
     "rounds": {"default": 8, "vae": 3},
     "later-rounds": {
-        "rollouts": {"episodes": 80, "max_steps": 500, "stall_steps": 100, "noise": 0.3},
+        "rollouts": {"episodes": 80, "max_steps": 500, "no_reward_limit": 100, "action_noise": 0.3},
         "train-vae": {"epochs": 1},
         "train-mdrnn": {"epochs": 8},
     },
@@ -141,14 +138,13 @@ _DISCRETE_LAPTOP: dict[str, Any] = {
     "train-controller": {
         **_CARRACING_LAPTOP["train-controller"],
         "weight_decay": 0.0,
-        "real_every": 10,
-        "evaluate_every": 10,
+        "validate_every": 10,
     },
     "rounds": {"default": 5, "vae": 3},
     "last-rounds": [
         {
             "rounds": 1,
-            "train-controller": {**_REAL_ROUND["train-controller"], "generations": 25, "evaluation_episodes": 16},
+            "train-controller": {**_REAL_ROUND["train-controller"], "generations": 25, "validation_episodes": 16},
         }
     ],
 }
@@ -161,19 +157,18 @@ _TAKE_COVER_LAPTOP: dict[str, Any] = {
     "train-mdrnn": {"epochs": 12},
     "train-controller": {
         "dream": True,
-        "anew": True,
+        "init": "scratch",
         "temperature": 1.15,
         "sample_termination": True,
         "horizon": 300,
         "generations": 20,
-        "population": 64,
+        "population_size": 64,
         "rollouts_per_candidate": 16,
-        "real_every": 10,
-        "evaluate_every": 10,
+        "validate_every": 10,
     },
     "rounds": {"default": 6, "vae": 1},
     "later-rounds": {
-        "rollouts": {"episodes": 100, "noise": 0.3},
+        "rollouts": {"episodes": 100, "action_noise": 0.3},
         "train-mdrnn": {"epochs": 2},
     },
     "test": {"temperature": 1.15, "sample_termination": True, "horizon": 2100},
@@ -186,7 +181,7 @@ TASKS = {
     CARRACING: Task(
         FAST_CARRACING,
         crop_rows=84,
-        squash=_carracing_squash,
+        action_map=_carracing_action_map,
         laptop=_CARRACING_LAPTOP,
         dream=_CARRACING_DREAM,
         # On CarRacing-v0.
@@ -218,7 +213,7 @@ TASKS = {
         laptop={
             "rollouts": {"episodes": 100},
             "train-mdrnn": {"epochs": 30},
-            "train-controller": {"generations": 30, "population": 16, "step_size": 0.5, "target_return": 495.0},
+            "train-controller": {"generations": 30, "population_size": 16, "step_size": 0.5, "target_return": 495.0},
         },
     ),
     "MountainCarContinuous-v0": Task(
@@ -228,7 +223,7 @@ TASKS = {
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
                 "generations": 40,
-                "population": 12,
+                "population_size": 12,
                 "rollouts_per_candidate": 2,
                 "step_size": 1.0,
                 "target_return": 94.0,
@@ -244,7 +239,7 @@ TASKS = {
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
                 "generations": 80,
-                "population": 24,
+                "population_size": 24,
                 "hidden_units": 16,
                 "step_size": 0.5,
             },
@@ -258,7 +253,7 @@ TASKS = {
             "train-mdrnn": {"epochs": 30},
             "train-controller": {
                 "generations": 200,
-                "population": 20,
+                "population_size": 20,
                 "step_size": 0.5,
                 "max_steps": 600,
                 "target_return": 230.0,
@@ -274,11 +269,11 @@ TASKS = {
             "train-mdrnn": {"epochs": 20},
             "train-controller": {
                 "generations": 300,
-                "population": 64,
+                "population_size": 64,
                 "rollouts_per_candidate": 1,
                 "step_size": 0.5,
                 "max_steps": 500,
-                "evaluate_every": 25,
+                "validate_every": 25,
             },
         },
     ),
@@ -347,11 +342,11 @@ _WHAT_FITS = (
 )
 
 
-def action_squash(name: str, env: gym.Env[Any, Any]) -> Squash:
-    """The squash of the environment's task, where it takes a Box, or the one that fills its action space."""
-    make = get_task(name).squash
+def action_map_of(name: str, env: gym.Env[Any, Any]) -> ActionMap:
+    """The action_map of the environment's task, where it takes a Box, or the one that fills its action space."""
+    make = get_task(name).action_map
     is_box = isinstance(env.unwrapped.action_space, gym.spaces.Box)
-    return make() if make and is_box else squash_of(env.action_space)
+    return make() if make and is_box else action_map_for(env.action_space)
 
 
 def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmc.envs import Squash, action_squash, make_env
+from vmc.envs import ActionMap, action_map_of, make_env
 from vmc.episode import Action, Frame
 from vmc.errors import VmcError
 from vmc.models.backbones import make_step
@@ -71,13 +71,13 @@ class Agent:
     """
 
     def __init__(
-        self, vision: Encoder, memory: Memory, squash: Squash, sample_latents: bool, noise: float = 0.0
+        self, vision: Encoder, memory: Memory, action_map: ActionMap, sample_latents: bool, noise: float = 0.0
     ) -> None:
         self._vision = vision
         self._memory = memory
-        self._squash = squash
+        self._action_map = action_map
         self._sample_latents = sample_latents
-        self._exploration = Exploration(squash.size, noise) if noise else None
+        self._exploration = Exploration(action_map.size, noise) if noise else None
         self.source: dict[str, str] = {}
 
     def use(self, controller: Controller) -> None:
@@ -98,7 +98,7 @@ class Agent:
         outputs = self._controller(latent, self._memory.h, self._memory.c)
         if self._exploration is not None:
             outputs = self._exploration(outputs)
-        action = self._squash(outputs)
+        action = self._action_map(outputs)
         self._memory.step(latent, action)
         return action
 
@@ -174,9 +174,9 @@ def load_candidates(run: Path, env: str) -> Candidates:
 
 def _body(vae: Checkpoint, dynamics: Checkpoint, env: str, noise: float) -> tuple[Agent, ControllerSettings]:
     made = make_env(env)
-    squash = action_squash(env, made)
+    action_map = action_map_of(env, made)
     made.close()
     vision, memory = make_encoder(vae), Memory(stored_settings(DynamicsSettings, dynamics), dynamics.weights)
-    agent = Agent(vision, memory, squash, dynamics.info["sample_latents"], noise)
+    agent = Agent(vision, memory, action_map, dynamics.info["sample_latents"], noise)
     agent.source = {"vae": vae.sha256, "dynamics": dynamics.sha256}
-    return agent, ControllerSettings(vision.latent_size, memory.settings.hidden_size, squash.size)
+    return agent, ControllerSettings(vision.latent_size, memory.settings.hidden_size, action_map.size)

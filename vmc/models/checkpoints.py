@@ -62,11 +62,12 @@ def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:
 
 
 class StoredController(NamedTuple):
-    """A run's best C: its shape, its parameter vector (N,), and the hash that names it."""
+    """A run's C: its shape, its parameter vector (N,), its hash, and the settings of its dream."""
 
     settings: ControllerSettings
     parameters: npt.NDArray[np.float64]
     sha256: str
+    dream: dict[str, Any]
 
 
 def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str = "best") -> StoredController:
@@ -81,7 +82,7 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
             raise _strangers(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
     settings = stored_settings(ControllerSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
-    return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256)
+    return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"])
 
 
 def require_finished(folder: Path, command: str) -> None:

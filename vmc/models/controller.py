@@ -1,4 +1,4 @@
-"""C: from [z, h] to an action's pre-squash outputs, linear or with one hidden layer (paper, section 2.3)."""
+"""C: from [z, h] to an action's pre-action_map outputs, linear or with one hidden layer (paper, section 2.3)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Controller:
             first = biases
 
     def __call__(self, latent: Array, h: Array, c: Array) -> Array:
-        """Latent (Z,) and M's state h and c, each (H,), to outputs (A,), before the squash."""
+        """Latent (Z,) and M's state h and c, each (H,), to outputs (A,), before the action_map."""
         seen = {"z": latent, "h": h, "c": c}
         values: Array = np.concatenate([seen[name] for name in self._inputs])
         for number, (weights, biases) in enumerate(self._layers):
@@ -87,7 +87,7 @@ def controller_outputs(settings: ControllerSettings, parameters: Tensor, latents
         hidden: M's state, fields (P * R, H).
 
     Returns:
-        (P * R, A) outputs before the squash.
+        (P * R, A) outputs before the action_map.
     """
     seen = {"z": latents, "h": hidden.h, "c": hidden.c}
     # The first layer is a sum over its inputs, which saves putting them side by side.

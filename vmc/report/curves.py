@@ -59,24 +59,23 @@ def _plot_fitness(plt: Any, lines: list[dict[str, Any]], path: Path) -> Path:
         label="candidates",
     )
     axis.plot(generations, [line["mean"] for line in lines], label="their mean")
-    dreamed = [(line["step"], line["held_out"]) for line in lines if line["dream"] and "held_out" in line]
-    real = [(line["step"], found) for line, found in _looks_at_reality(lines)]
-    for points, place in ((dreamed, "in the dream"), (real, "in reality")):
+    dreamed = [(line["step"], found) for line, found in _validations(lines, "dream")]
+    real = [(line["step"], found) for line, found in _validations(lines, "real")]
+    for points, place in ((dreamed, "in the dream"), (real, "in the real environment")):
         if points:
-            axis.plot(*zip(*points, strict=True), "o-", label=f"distribution's mean on held-out episodes, {place}")
+            axis.plot(*zip(*points, strict=True), "o-", label=f"distribution's mean on validation episodes, {place}")
     axis.set(xlabel="generation", ylabel="episode return", title="C: fitness")
     axis.legend()
     return save_figure(plt, figure, path)
 
 
-def _looks_at_reality(lines: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
-    """The lines in which the search's mean drove real held-out episodes, with its return."""
-    looks = ((line, line.get("real" if line["dream"] else "held_out")) for line in lines)
-    return [(line, found) for line, found in looks if found is not None]
+def _validations(lines: list[dict[str, Any]], place: str) -> list[tuple[dict[str, Any], float]]:
+    """The lines with a validation in `real` or `dream`, and its return."""
+    return [(line, line["validation_return"]) for line in lines if line.get("validated_in") == place]
 
 
 def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
-    """Plots the return of each search's mean on held-out episodes against real frames and against hours.
+    """Plots the return of each search's mean on validation episodes against real frames and against hours.
 
     Where a run is a whole chain, its data and the time of its other stages count too. Each search also gets its own
     picture, in its folder.
@@ -88,7 +87,7 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for label, run in runs.items():
         lines = read_metrics(run / "controller")
-        looks = _looks_at_reality(lines)
+        looks = _validations(lines, "real")
         if looks:
             _plot_fitness(plt, lines, run / "controller" / "fitness.png")
             before = [_before_the_search(run, line["phase"]) for line, _ in looks]
@@ -97,7 +96,7 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
             returns = [found for _, found in looks]
             axes[0].plot(frames, returns, "o-", markersize=3, label=label)
             axes[1].plot(hours, returns, "o-", markersize=3, label=label)
-    axes[0].set(xlabel="million real frames", ylabel="return in reality, held-out tracks")
+    axes[0].set(xlabel="million real frames", ylabel="return in reality, validation tracks")
     axes[1].set(xlabel="hours")
     if axes[0].lines:
         axes[0].legend()

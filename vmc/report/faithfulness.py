@@ -19,14 +19,14 @@ def plot_faithfulness(report: dict[str, Any], path: Path) -> None:
         ends = [min(said + happened), max(said + happened)]
         axis.plot(ends, ends, color="grey", linewidth=0.8)
         axis.plot(said, happened, "o-")
-        axis.set(xlabel="M says, a step ahead", ylabel="happened", title=f"{name}, means of bins, held-out episodes")
+        axis.set(xlabel="M says, a step ahead", ylabel="happened", title=f"{name}, means of bins, validation episodes")
     save_figure(plt, figure, path)
 
 
 def _plot_open_loop(axis: Any, curves: dict[str, Any] | None) -> None:
     axis.set(xlabel="steps dreamed under the recorded actions", ylabel="RMS error of z", title="open loop")
     if curves is None:
-        axis.text(0.5, 0.5, "held-out episodes are too short", ha="center", transform=axis.transAxes)
+        axis.text(0.5, 0.5, "validation episodes are too short", ha="center", transform=axis.transAxes)
         return
     steps = range(1, len(curves["dream"]) + 1)
     axis.plot(steps, curves["dream"], label="M's dream")

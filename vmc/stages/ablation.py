@@ -19,9 +19,10 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
-from vmc.stages.evaluate import test_controller
+from vmc.stages.evaluate import evaluate_controller
 from vmc.stages.pipeline import PipelineSettings, run_pipeline
-from vmc.stages.settings import TestSettings, TrainControllerSettings, TrainMDRNNSettings, preset_values
+from vmc.stages.presets import preset_values
+from vmc.stages.settings import EvaluateSettings, TrainControllerSettings, TrainMDRNNSettings
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
 from vmc.storage.checkpoint import copy_checkpoint, has_checkpoint, load_checkpoint
@@ -87,8 +88,8 @@ def run_row(name: str, settings: AblationSettings) -> dict[str, Any]:
     row, run = ROWS[name], settings.folder / name
     cost = row.make(settings, run)
     values = preset_values(settings.preset, settings.env, "test")
-    test = make_settings(TestSettings, settings.env, values, {"seed": settings.seed, "policy": row.policy})
-    result = test_controller(test, run, run, settings.device, settings.workers)
+    test = make_settings(EvaluateSettings, settings.env, values, {"seed": settings.seed, "policy": row.policy})
+    result = evaluate_controller(test, run, run, settings.device, settings.workers)
     made = {
         "row": name,
         "title": row.title,

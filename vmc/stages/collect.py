@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vmc.envs import action_squash, check_env, make_env, preprocessing_of
-from vmc.episode import Limits, Policy, Recording, run_episode
+from vmc.envs import action_map_of, check_env, make_env, preprocessing_of
+from vmc.episode import Limits, Policy, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.executors import make_executor
 from vmc.models.agent import load_agent, load_candidates
@@ -86,11 +86,11 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
 
 def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
-        noise = source.policy.get("noise", settings.noise)
+        noise = source.policy.get("action_noise", settings.action_noise)
         # The first episodes of a run are often shorter, and those without noise longer.
-        if (source.policy["name"], noise) != (settings.policy, settings.noise):
+        if (source.policy["name"], noise) != (settings.policy, settings.action_noise):
             continue
-        for name in ("max_steps", "stall_steps"):
+        for name in ("max_steps", "no_reward_limit"):
             was, now = source.policy.get(name), getattr(settings, name)
             if was != now:
                 raise VmcError(
@@ -119,21 +119,21 @@ class _CollectWorker:
 
     def _record(self, index: int) -> Episode:
         settings = self._settings
-        recording = Recording()
+        trajectory = Trajectory()
         outcome = run_episode(
             self._env,
             self._policies[index % len(self._policies)],
             env_seed(settings.seed, "rollouts", index),
             stream(settings.seed, f"policy/{settings.policy}", index),
-            Limits(settings.max_steps, settings.stall_steps),
-            recording,
+            Limits(settings.max_steps, settings.no_reward_limit),
+            trajectory,
         )
         return Episode(
             index,
             outcome.env_seed,
-            np.stack(recording.frames),
-            np.stack(recording.actions),
-            np.array(recording.rewards),
+            np.stack(trajectory.frames),
+            np.stack(trajectory.actions),
+            np.array(trajectory.rewards),
             outcome.terminated,
             outcome.truncated,
         )
@@ -148,13 +148,13 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
     import gymnasium as gym
 
     assert isinstance(env, gym.Env)
-    limits = {"max_steps": settings.max_steps, "stall_steps": settings.stall_steps}
+    limits = {"max_steps": settings.max_steps, "no_reward_limit": settings.no_reward_limit}
     description: dict[str, object] = {"name": settings.policy, **limits}
     if settings.policy in POLICIES:
-        return [POLICIES[settings.policy](action_squash(settings.env, env))], description
+        return [POLICIES[settings.policy](action_map_of(settings.env, env))], description
     if run is None:
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
-    agents = [load_agent(run, settings.env, settings.noise, name) for name in ("best", "latest")]
+    agents = [load_agent(run, settings.env, settings.action_noise, name) for name in ("best", "latest")]
     sources = [agent.source for agent in agents]
-    policies: list[Policy] = [*agents, load_candidates(run, settings.env)] if settings.noise else [*agents]
-    return policies, description | {"noise": settings.noise, "controllers": sources}
+    policies: list[Policy] = [*agents, load_candidates(run, settings.env)] if settings.action_noise else [*agents]
+    return policies, description | {"action_noise": settings.action_noise, "controllers": sources}

@@ -13,11 +13,13 @@ import numpy.typing as npt
 import torch
 from gymnasium.spaces import Box
 
+from vmc.control.dream_fitness import BLOCK_SIZE, DreamFitness, DreamWorker
+from vmc.control.return_accumulator import SoftCap
+from vmc.dream.loading import load_dream, save_starts
+from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts, record_starts
-from vmc.dream.trained import load_dream, save_starts
-from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.envs import PREPROCESSINGS, action_squash, make_env
-from vmc.evolution.dreamed import BLOCK_SIZE, DreamFitness, DreamWorker
+from vmc.dream.world import DreamWorld
+from vmc.envs import PREPROCESSINGS, action_map_of, make_env
 from vmc.executors import make_executor
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
 from vmc.models.controller import ControllerSettings
@@ -58,10 +60,10 @@ def dream_fitness(
     settings: DreamSettings,
     device_name: str,
     num_workers: int,
-    reward_cap: float | None = None,
-    disturbance: float = 0.0,
+    soft_cap: SoftCap | None = None,
+    action_noise: float = 0.0,
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
-    """The dream's fitness from training episodes, capped and disturbed (`DreamJob`), and from held-out ones.
+    """The dream's fitness from training episodes, capped and disturbed (`DreamJob`), and from validation ones.
 
     It runs on worker processes of one thread each; on a GPU, in this process.
 
@@ -78,7 +80,7 @@ def dream_fitness(
         num_workers, block_size = 0, None
     make_worker = partial(make_dream_worker, source, settings, device_name)
     with closing(make_executor(make_worker, num_workers)) as executor:
-        training = DreamFitness(executor, False, reward_cap, disturbance, block_size)
+        training = DreamFitness(executor, False, soft_cap, action_noise, block_size)
         yield training, DreamFitness(executor, True, block_size=block_size)
 
 
@@ -90,11 +92,11 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
     """
     device = choose_device(device_name)
     find_starts = _kept_starts if begins_at_kept_moments(source.data, source.run) else _recorded_starts
-    dynamics, training, held_out = find_starts(source, device)
+    dynamics, training, validation = find_starts(source, device)
     made = make_env(source.env)
-    squash = action_squash(source.env, made)
+    action_map = action_map_of(source.env, made)
     made.close()
-    return DreamWorker(DreamWorld(dynamics, settings), training, held_out, source.controller, squash)
+    return DreamWorker(DreamWorld(dynamics, settings), training, validation, source.controller, action_map)
 
 
 def begins_at_kept_moments(data: Path, run: Path) -> bool:
@@ -116,11 +118,11 @@ def _recorded_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN,
     latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
     dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
-    training, held_out = (
+    training, validation = (
         _starts(dynamics, checkpoint, latents, episodes, source.seed)
-        for episodes in (latents.training()[-_NEWEST:], latents.held_out()[-_NEWEST:])
+        for episodes in (latents.training()[-_NEWEST:], latents.validation()[-_NEWEST:])
     )
-    return dynamics, training, held_out
+    return dynamics, training, validation
 
 
 def _kept_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN, DreamStarts, DreamStarts]:
@@ -146,7 +148,7 @@ def _starts(
     dynamics: MDNRNN, checkpoint: Checkpoint, latents: Latents, episodes: npt.NDArray[np.int64], seed: int
 ) -> DreamStarts:
     info = checkpoint.info
-    return record_starts(dynamics, latents, episodes, info["sample_latents"], seed, info.get("stall_steps"))
+    return record_starts(dynamics, latents, episodes, info["sample_latents"], seed, info.get("no_reward_limit"))
 
 
 def real_action_space(env: str) -> Box:

@@ -1,4 +1,4 @@
-"""How good M is on held-out episodes: one step ahead, and dreaming 50 steps by itself."""
+"""How good M is on validation episodes: one step ahead, and dreaming 50 steps by itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vmc.dream.world import LIKELY_TERMINATION, DreamSettings, DreamWorld, dream_along
+from vmc.dream.settings import TERMINATION_THRESHOLD, DreamSettings
+from vmc.dream.world import DreamWorld, dream_along
 from vmc.models.checkpoints import dynamics_folder
 from vmc.models.dynamics import MDNRNN
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.models.mixture import negative_log_likelihood, of_dimensions
 from vmc.seeding import torch_stream
-from vmc.stages.sequences import SequenceBatch, sequences_of
+from vmc.stages.episode_batches import SequenceBatch, sequences_of
 from vmc.storage.files import write_json
 from vmc.storage.latents import Latents
 
@@ -27,7 +28,7 @@ _DREAM_STARTS_PER_EPISODE = 8
 
 @torch.no_grad()
 def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device) -> dict[str, float]:
-    """Measures the run's best M on the held-out episodes and writes `report.json`.
+    """Measures the run's best M on the validation episodes and writes `report.json`.
 
     Returns:
         `nll_per_dimension` (nats); `reward_explained_variance` (1 - Var(error) / Var(reward));
@@ -42,7 +43,7 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
     dynamics.to(device)
     sequences = sequences_of(checkpoint, latents, device)
     generator = torch_stream(seed, "mdrnn/report", device=device.type)
-    batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
+    batches = [sequences.batch(np.array([episode]), generator) for episode in latents.validation()]
     active = sequences.active
     report = _one_step(dynamics, batches, active) | _open_loop(dynamics, batches, active, generator)
     write_json(dynamics_folder(run) / "report.json", report)
@@ -58,7 +59,7 @@ def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor) ->
         errors.append((prediction.reward - batch.rewards).flatten())
         rewards.append(batch.rewards.flatten())
         probability = dynamics.termination_probability(prediction.termination_logit)
-        predicted.append((probability > LIKELY_TERMINATION).flatten())
+        predicted.append((probability > TERMINATION_THRESHOLD).flatten())
         actual.append(batch.terminations.flatten() > 0)
     report = {"nll_per_dimension": torch.cat(nll).mean().item()}
     variance = torch.cat(rewards).var(unbiased=False).item()

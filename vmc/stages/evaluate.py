@@ -14,31 +14,32 @@ from typing import Any
 
 import numpy as np
 
-from vmc.dream.world import DreamSettings
-from vmc.envs import action_squash, check_env, make_env
-from vmc.episode import Limits, Outcome, run_episode
+from vmc.config import pick
+from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
+from vmc.dream.settings import DreamSettings
+from vmc.envs import action_map_of, check_env, make_env
+from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.errors import VmcError
-from vmc.evolution.real import EpisodeJob, EpisodeWorker
 from vmc.executors import Worker, make_executor
 from vmc.models.checkpoints import StoredController, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
 from vmc.stages.dreaming import DreamSource, dream_fitness
-from vmc.stages.settings import TestSettings
+from vmc.stages.settings import EvaluateSettings
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import explained_os_errors, replacing, write_json
 
 Row = dict[str, Any]
 
 
-def test_controller(
-    settings: TestSettings,
+def evaluate_controller(
+    settings: EvaluateSettings,
     data: Path,
     run: Path,
     device_name: str,
     num_workers: int,
-    path: Path | None = None,  # noqa: PT028  # not a test case either
+    path: Path | None = None,  # not a test case either
 ) -> dict[str, Any]:
     """Scores the run's best C, or a policy that needs no run, and writes `test.json` (`test-dream.json` for a dream).
 
@@ -60,8 +61,10 @@ def test_controller(
         controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
     elif settings.dream:
         raise VmcError(f"The policy {settings.policy} does not dream.", "Leave out --dream, or --policy.")
+    dream = None
     if controller is not None and settings.dream:
-        episodes = _in_the_dream(settings, data, run, device_name, controller, seeds)
+        dream = dream_settings(settings, controller)
+        episodes = _in_the_dream(settings, dream, data, run, device_name, controller, seeds)
     else:
         episodes = _in_reality(settings, run, num_workers, controller, seeds)
     result = {
@@ -69,7 +72,7 @@ def test_controller(
         "episodes": episodes,
         **summary([episode["episode_return"] for episode in episodes]),
         "dream": settings.dream,
-        "temperature": settings.temperature if settings.dream else None,
+        "temperature": dream.temperature if dream else None,
         "controller": controller.sha256 if controller else None,
         "seconds": round(time.monotonic() - started, 3),
         "config": asdict(settings),
@@ -79,11 +82,11 @@ def test_controller(
     return result
 
 
-test_controller.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever pytest thinks
+evaluate_controller.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever pytest thinks
 
 
-def test_temperatures(
-    settings: TestSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
+def evaluate_temperatures(
+    settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
 ) -> list[dict[str, Any]]:
     """Scores the run's best C in the dream at each temperature, and in reality; writes `test-temperatures.json`.
 
@@ -92,14 +95,20 @@ def test_temperatures(
     """
     dreams = [replace(settings, dream=True, temperature=temperature) for temperature in temperatures]
     results = [
-        test_controller(each, data, run, device_name, num_workers) for each in (*dreams, replace(settings, dream=False))
+        evaluate_controller(each, data, run, device_name, num_workers)
+        for each in (*dreams, replace(settings, dream=False))
     ]
     shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller")
     write_json(run / "test-temperatures.json", [{name: result[name] for name in shown} for result in results])
     return results
 
 
-test_temperatures.__test__ = False  # type: ignore[attr-defined]
+evaluate_temperatures.__test__ = False  # type: ignore[attr-defined]
+
+
+def dream_settings(settings: Any, controller: StoredController) -> DreamSettings:
+    """The dream that was asked for; what was not given is as in the search that found C."""
+    return DreamSettings(**pick(DreamSettings, settings, DreamSettings(**controller.dream)))
 
 
 def summary(returns: Sequence[float]) -> dict[str, Any]:
@@ -111,14 +120,14 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: TestSettings, run: Path, num_workers: int, controller: StoredController | None, seeds: list[int]
+    settings: EvaluateSettings, run: Path, num_workers: int, controller: StoredController | None, seeds: list[int]
 ) -> list[Row]:
     """Runs the episodes that are not yet in the journal of this driver under these settings."""
     limits = Limits(max_steps=settings.max_steps)
     driver = controller.sha256 if controller else settings.policy
     journal = _Journal(run / "test-episodes.jsonl", f"{driver} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
-    make_worker: Callable[[], Worker[EpisodeJob, Outcome]]
+    make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
     if controller is None:
         parameters = np.empty(0)
         make_worker = partial(_PolicyWorker, settings.env, settings.policy)
@@ -141,9 +150,9 @@ class _PolicyWorker:
 
     def __init__(self, env: str, policy: str) -> None:
         self._env = make_env(env)
-        self._policy = POLICIES[policy](action_squash(env, self._env))
+        self._policy = POLICIES[policy](action_map_of(env, self._env))
 
-    def run(self, job: EpisodeJob) -> Outcome:
+    def run(self, job: EpisodeJob) -> EpisodeResult:
         return run_episode(self._env, self._policy, job.env_seed, stream(job.env_seed, "agent"), job.limits)
 
     def close(self) -> None:
@@ -175,12 +184,17 @@ class _Journal:
 
 
 def _in_the_dream(
-    settings: TestSettings, data: Path, run: Path, device_name: str, controller: StoredController, seeds: list[int]
+    settings: EvaluateSettings,
+    dream: DreamSettings,
+    data: Path,
+    run: Path,
+    device_name: str,
+    controller: StoredController,
+    seeds: list[int],
 ) -> list[Row]:
-    dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
     source = DreamSource(settings.env, data, run, controller.settings, settings.seed)
-    with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
-        scores = held_out.evaluate(controller.parameters[None], seeds)
+    with dream_fitness(source, dream, device_name, num_workers=0) as (_, validation):
+        scores = validation.evaluate(controller.parameters[None], seeds)
     return [_row(*values) for values in zip(seeds, scores.returns[0], scores.lengths[0], strict=True)]
 
 

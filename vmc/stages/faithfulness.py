@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vmc.dream.world import DreamSettings
+from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.errors import VmcError
-from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.executors import make_executor
 from vmc.models.checkpoints import (
     TRAIN_CONTROLLER,
@@ -31,7 +30,8 @@ from vmc.stages.device import choose_device
 from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.dynamics_report import open_loop, spread
 from vmc.stages.encode import ensure_latents
-from vmc.stages.sequences import SequenceBatch, sequences_of
+from vmc.stages.episode_batches import SequenceBatch, sequences_of
+from vmc.stages.evaluate import dream_settings
 from vmc.stages.settings import FaithfulnessSettings
 from vmc.stages.train_controller import means_folder
 from vmc.storage.checkpoint import load_checkpoint, versions
@@ -46,7 +46,7 @@ _BINS = 10
 def measure_faithfulness(
     settings: FaithfulnessSettings, data: Path, run: Path, device_name: str, num_workers: int
 ) -> dict[str, Any]:
-    """Measures on held-out episodes and on validation tracks, and writes `faithfulness.json`.
+    """Measures on validation episodes and on validation tracks, and writes `faithfulness.json`.
 
     Returns:
         What was written: `open_loop` (error of z against the horizon), `reward` and `termination` (what M says
@@ -61,7 +61,7 @@ def measure_faithfulness(
     dynamics.to(device)
     sequences = sequences_of(checkpoint, latents, device)
     generator = torch_stream(settings.seed, "faithfulness", device=device.type)
-    batches = [sequences.batch(np.array([episode]), generator) for episode in latents.held_out()]
+    batches = [sequences.batch(np.array([episode]), generator) for episode in latents.validation()]
     report = {
         "open_loop": _open_loop_curves(dynamics, batches, sequences.active, generator),
         **_calibration(dynamics, batches),
@@ -118,12 +118,12 @@ def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str
     generations, parameters = _saved_means(run, settings.controllers)
     seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.episodes)]
     dream_seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.dreams)]
-    dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
     vae = vae_checkpoint(run, settings.env)
-    shape = load_controller(run, vae, dynamics_checkpoint(run, vae)).settings
+    controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
+    shape, dream = controller.settings, dream_settings(settings, controller)
     source = DreamSource(settings.env, data, run, shape, settings.seed)
-    with dream_fitness(source, dream, device_name, num_workers=0) as (_, held_out):
-        dreamed = held_out.evaluate(parameters, dream_seeds).returns
+    with dream_fitness(source, dream, device_name, num_workers=0) as (_, validation):
+        dreamed = validation.evaluate(parameters, dream_seeds).returns
     with closing(make_executor(partial(EpisodeWorker, run, settings.env, shape), num_workers)) as executor:
         real = RealFitness(executor, Limits(settings.max_steps)).evaluate(parameters, seeds).returns
     return {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vmc.dream.world import DreamWorld, dream_along
 from vmc.envs import PREPROCESSING, make_env
-from vmc.episode import Limits, Recording, run_episode
+from vmc.episode import Limits, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
 from vmc.models.checkpoints import vae_checkpoint
@@ -35,13 +35,13 @@ def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: i
     """
     check_video_path(path)
     _check_pictures(env, run)
-    recording = _record(env, run, max_steps, seed)
-    frames = np.stack(recording.frames)
+    trajectory = _record(env, run, max_steps, seed)
+    frames = np.stack(trajectory.frames)
     vae, made_by = load_vae(run)
     dynamics, checkpoint = load_dynamics(run, made_by)
     generator = torch_stream(seed, "film")
     latents = _latents(vae, frames, checkpoint.info["sample_latents"], generator)
-    actions = torch.from_numpy(np.stack(recording.actions))
+    actions = torch.from_numpy(np.stack(trajectory.actions))
     dreamed = _dream(dynamics, latents, actions, generator)
     panels = [frames, _decoded(vae, latents), _decoded(vae, dreamed)]
     gap = np.full((len(frames), frames.shape[1], _GAP, 3), 255, np.uint8)
@@ -57,13 +57,13 @@ def _check_pictures(env: str, run: Path) -> None:
         )
 
 
-def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> Recording:
+def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> Trajectory:
     env = make_env(env_id)
-    recording = Recording()
+    trajectory = Trajectory()
     number = env_seed(seed, "test", 0)
-    run_episode(env, load_agent(run, env_id), number, stream(number, "agent"), Limits(max_steps), recording)
+    run_episode(env, load_agent(run, env_id), number, stream(number, "agent"), Limits(max_steps), trajectory)
     env.close()
-    return recording
+    return trajectory
 
 
 @torch.no_grad()

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmc.config import make_settings, with_younger_defaults
+from vmc.config import make_settings
 from vmc.envs import check_env
 from vmc.errors import VmcError
 from vmc.models.visions import choose_vision
 from vmc.stages.collect import collect
-from vmc.stages.evaluate import test_controller
-from vmc.stages.settings import STAGES, last_phases, preset_values
+from vmc.stages.evaluate import evaluate_controller
+from vmc.stages.presets import last_phases, preset_values
+from vmc.stages.settings import STAGES
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -117,8 +118,7 @@ def _is_recorded(records: list[StageRecord], position: int, number: int, stage: 
     if position >= len(records):
         return False
     record = records[position]
-    known = with_younger_defaults(settings, record.settings)
-    return (record.round, record.stage, known) == (number, stage, asdict(settings))
+    return (record.round, record.stage, record.settings) == (number, stage, asdict(settings))
 
 
 def _valid_records(settings: PipelineSettings) -> list[StageRecord]:
@@ -210,12 +210,12 @@ def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
 def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
     counters = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
     assert counters.best_return is not None
-    figures = {"generations": counters.generation, "held-out return": counters.best_return}
+    figures = {"generations": counters.generation, "validation return": counters.best_return}
     return counters.seconds, figures | {f"{place} steps": n for place, n in counters.steps.items() if n}
 
 
 def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
-    result = test_controller(stage, settings.data, settings.run, settings.device, settings.workers)
+    result = evaluate_controller(stage, settings.data, settings.run, settings.device, settings.workers)
     return result["seconds"], {name: result[name] for name in ("mean", "std", "min", "max")}
 
 

@@ -1,4 +1,4 @@
-"""What the best V keeps of held-out frames, as a report beside its checkpoint."""
+"""What the best V keeps of validation frames, as a report beside its checkpoint."""
 
 from __future__ import annotations
 

@@ -5,41 +5,40 @@ They stand here, not beside the stages, because the command line is made from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from vmc.config import PRESETS, option
-from vmc.envs import get_task
+from vmc.config import option
 from vmc.models.backbones import BACKBONES
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
 from vmc.models.dynamics_settings import MIXTURES
 from vmc.models.visions import VISIONS
 from vmc.policies import POLICIES
 
+# Groups of options in `--help`, in this order; an option without a group is a common one.
+CMA_ES, DREAM, ADVANCED = "CMA-ES", "Dream", "Advanced"
+
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """How episodes are made.
+    """How episodes are collected.
 
     Attributes:
-        env: the environment's id.
-        episodes: how many the folder shall hold in the end; only the missing ones are made.
-        policy: `random`, `brownian` or `controller`.
-        noise: for `controller`: the largest standard deviation of the correlated noise that is added to C's outputs
-            before the squash; each episode draws its own, and how often bursts of random actions interrupt it. 0 has
-            neither.
-        max_steps: a time limit below the environment's own; None leaves it alone.
-        stall_steps: end an episode after so many steps without a positive reward: the grass has little to show.
+        env: the environment's name.
+        episodes: how many episodes the folder holds in the end; only the missing ones are collected.
+        policy: `random`, `brownian` or `controller` (the run's V, M and C).
+        action_noise: for `controller`: the largest standard deviation of the correlated noise on C's outputs, before
+            the action map. Each episode draws its own, and a rate of bursts of random actions. 0 adds neither.
+        max_steps: a time limit below the environment's own; None keeps the environment's.
+        no_reward_limit: truncate an episode after this many steps without a positive reward.
         seed: episode i depends on `(seed, i)` alone (and on the policy).
     """
 
     env: str
     episodes: int = option(least=1)
     policy: str = option("brownian", choices=[*POLICIES, "controller"])
-    noise: float = option(0.7, least=0)
+    action_noise: float = option(0.7, least=0)
     max_steps: int | None = option(None, least=1)
-    stall_steps: int | None = option(None, least=1)
+    no_reward_limit: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
 
@@ -48,16 +47,15 @@ class TrainVAESettings:
     """How V is trained.
 
     Attributes:
-        vision: the kind of V: a convolutional VAE for pictures; the identity, or a dense VAE, for vectors. Without it
-            the environment's entry in the table of tasks decides, or what its observations are.
-        epochs: at most so many passes over the training frames.
-        patience: stop after so many epochs without a better validation loss.
+        vision: the kind of V: `conv` for pictures; `identity` or `dense` for vectors. Default: what the environment's
+            entry says, else what fits its observations.
+        epochs: the largest number of passes over the training frames.
+        patience: stop after this many epochs without a better validation loss.
         batch_size: frames a step.
-        learning_rate: Adam's, at first.
-        final_rate: the share of the learning rate that is left in the last epoch; it falls linearly. 1 keeps it all.
-        kl_floor: nats per latent dimension below which KL costs nothing (0.5 in the original).
-        least_nats: latent dimensions that hold less than this about a held-out frame are silenced: z is 0 there,
-            not noise. 0 silences none, as the original.
+        learning_rate: Adam's first learning rate.
+        final_lr_fraction: the learning rate falls linearly to this fraction of itself; 1 keeps it constant.
+        active_threshold: a latent dimension is active if its KL on validation frames is at least this many nats. The
+            latent mask sets the others to 0 (active units, Burda et al. 2016). 0 keeps all dimensions, as the paper.
         memory_gib: frames up to this size are kept in memory; more are streamed through a buffer of this size.
         seed: of the weights, the order and the noise.
     """
@@ -68,10 +66,9 @@ class TrainVAESettings:
     patience: int = option(3, least=1)
     batch_size: int = option(64, least=1)
     learning_rate: float = option(1e-3, above=0)
-    final_rate: float = option(0.02, least=0)
-    kl_floor: float = option(0.5, least=0)
-    least_nats: float = option(0.1, least=0)
-    memory_gib: float = option(4.0, above=0)
+    final_lr_fraction: float = option(0.02, least=0)
+    active_threshold: float = option(0.1, least=0, group=ADVANCED)
+    memory_gib: float = option(4.0, above=0, group=ADVANCED)
     seed: int = option(0, least=0)
 
 
@@ -80,37 +77,31 @@ class TrainMDRNNSettings:
     """How M is trained.
 
     Attributes:
-        dynamics: what carries M's state; `mlp` has none, and so no memory.
-        mixture: whether each latent dimension has component weights of its own, as the original, or all share one set.
-        epochs: at most so many passes over the training episodes; 0 leaves M as it is, at random at first.
-        patience: stop after so many epochs without a better validation loss.
+        dynamics: the kind of M; `mlp` has no memory.
+        mixture: whether each latent dimension has mixture weights of its own (the original), or all share one set.
+        epochs: the largest number of passes over the training episodes; 0 keeps M's random initial weights.
+        patience: stop after this many epochs without a better validation loss.
         batch_size: episodes side by side.
-        window: steps of truncated back-propagation; the state is carried from window to window, so M learns from
-            the states that it will meet 1,000 steps into an episode.
-        learning_rate: Adam's, at first.
-        final_rate: the share of the learning rate that is left in the last epoch; it falls linearly. 1 keeps it all.
-        gradient_clip: largest gradient norm.
-        reward_weight, termination_weight: of these losses beside the mixture's mean over latent dimensions.
-        sample_latents: draw z from V's posterior (as the paper), or use its mean; the agent does the same.
-        stall_steps: count each recorded stretch of so many steps without a positive reward as termination, a quarter of
-            that after it began, so that a dream ends where the episode is seen to be lost.
+        window: steps of truncated back-propagation through time; the state is carried from window to window.
+        learning_rate: Adam's first learning rate.
+        final_lr_fraction: the learning rate falls linearly to this fraction of itself; 1 keeps it constant.
+        sample_latents: draw z from V's posterior (the paper), or use its mean; the agent does the same.
+        no_reward_limit: label a stretch of this many steps without a positive reward as terminated, from a quarter of
+            the stretch on, so that a dream ends where an episode is lost.
         seed: of the weights, the order and the draws of z.
     """
 
     env: str
     epochs: int = option(least=0)
     dynamics: str = option("lstm", choices=[*BACKBONES])
-    mixture: str = option("per-dimension", choices=[*MIXTURES])
+    mixture: str = option("per-dimension", choices=[*MIXTURES], group=ADVANCED)
     patience: int = option(10, least=1)
     batch_size: int = option(16, least=1)
-    window: int = option(32, least=1)
+    window: int = option(32, least=1, group=ADVANCED)
     learning_rate: float = option(1e-3, above=0)
-    final_rate: float = option(0.02, least=0)
-    gradient_clip: float = option(1.0, above=0)
-    reward_weight: float = option(1.0, least=0)
-    termination_weight: float = option(1.0, least=0)
-    sample_latents: bool = True
-    stall_steps: int | None = option(None, least=1)
+    final_lr_fraction: float = option(0.02, least=0)
+    sample_latents: bool = option(True, group=ADVANCED)
+    no_reward_limit: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 
 
@@ -119,31 +110,34 @@ class TrainControllerSettings:
     """How C is searched for.
 
     Attributes:
-        dream: take the fitness from the dream.
-        inputs: what C sees: z, and M's state h and c; the environment's entry in the table of tasks decides otherwise.
-        hidden_units: of a hidden layer of tanh units in C; 0 has none.
-        population: candidates a generation.
-        rollouts_per_candidate: episodes that a fitness is the mean of; the same ones for the whole generation.
-        generations: at most so many, for the present V and M.
-        step_size: CMA-ES's first standard deviation.
-        weight_decay: what C's fitness loses for each unit of its parameters' mean square (hardmaru's `es.py`); small
-            weights steer softly.
-        reward_cap: with `dream`: of what a dream brings in 20 steps, what exceeds so much a step counts a tenth. A lap
-            ends and a dream does not, so that speed would make good there for what is lost in a bend.
-        disturbance: with `dream`: the largest standard deviation of the correlated noise that training dreams add to
-            C's outputs; each draws its own. C learns to live with what V and M get wrong.
-        target_return: stop when the distribution's mean reaches this on the held-out episodes.
-        evaluate_every: generations between evaluations of the distribution's mean on held-out episodes.
-        evaluation_episodes: how many those are.
-        max_steps: a time limit in training; None leaves it to the environment.
-        stall_steps: truncate training episodes (not held-out ones) after so many steps without a positive reward.
-        temperature, horizon: of the dream.
-        sample_termination: a dream terminates with M's probability, else where that exceeds 0.15.
-        real_every: with `dream`: generations between evaluations of the distribution's mean in the real environment,
-            which alone then decide which C is the best; None never looks at reality.
-        anew: when V, M or the place of the fitness have changed, search from nothing again, not from the best C so far,
-            which stays the best until it is beaten. Without it after a search with it, in the same V and M, the search
-            goes on from the best.
+        dream: evaluate the fitness in M's dream instead of the real environment.
+        inputs: what C reads: z (the latent), h (M's hidden vector), c (the cell of an LSTM). Default: what the
+            environment's entry says.
+        hidden_units: tanh units of a hidden layer in C; 0 makes C linear.
+        init: where a new search starts after a change of V, M or the place of the fitness: at the `best` C so far, or
+            from `scratch`. The best C is kept until a better one is found.
+        generations: the largest number of generations with the present V and M.
+        target_return: stop when the validation return of the distribution's mean reaches this.
+        validate_every: generations between validations of the distribution's mean on validation episodes.
+        validate_in: where they are: in the `real` environment or in the `dream`. The best C is chosen by them.
+        validation_episodes: episodes of a validation.
+        max_steps: a time limit in the real environment; None keeps the environment's own.
+        no_reward_limit: truncate a real training episode after this many steps without a positive reward.
+        population_size: candidates of a generation.
+        rollouts_per_candidate: episodes whose mean return is the fitness; the same ones for all candidates.
+        step_size: the first standard deviation of the search distribution.
+        weight_decay: subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
+        temperature: of the dream; above 1 makes it more uncertain.
+        horizon: steps after which a dream is truncated.
+        sample_termination: a dream terminates with M's probability; else where that exceeds the threshold.
+        termination_threshold: M's probability of termination above which a dream terminates.
+        start_episodes: dreams start at recorded moments of this many of the newest episodes.
+        action_noise: the largest standard deviation of correlated noise on C's outputs in training dreams; each dream
+            draws its own.
+        reward_soft_cap: reward a step, averaged over a window, beyond which a dream's reward is worth less. The
+            fitness is then the shaped return.
+        reward_cap_window: steps of that window.
+        reward_cap_slope: what reward beyond the cap is worth.
         seed: of the candidates and of the episodes.
     """
 
@@ -152,61 +146,66 @@ class TrainControllerSettings:
     dream: bool = False
     inputs: str | None = option(None, choices=CONTROLLER_INPUTS)
     hidden_units: int = option(0, least=0)
-    population: int = option(32, least=4)
-    rollouts_per_candidate: int = option(4, least=1)
-    step_size: float = option(0.1, above=0)
-    weight_decay: float = option(0.0, least=0)
-    reward_cap: float | None = option(None, above=0)
-    disturbance: float = option(0.0, least=0)
+    init: str = option("best", choices=["best", "scratch"])
     target_return: float | None = None
-    evaluate_every: int = option(5, least=1)
-    evaluation_episodes: int = option(8, least=1)
+    validate_every: int = option(5, least=1)
+    validate_in: str = option("real", choices=["real", "dream"])
+    validation_episodes: int = option(8, least=1)
     max_steps: int | None = option(None, least=1)
-    stall_steps: int | None = option(None, least=1)
-    temperature: float = option(1.0, above=0)
-    horizon: int = option(300, least=1)
-    sample_termination: bool = False
-    real_every: int | None = option(None, least=1)
-    anew: bool = False
+    no_reward_limit: int | None = option(None, least=1)
+    population_size: int = option(32, least=4, group=CMA_ES)
+    rollouts_per_candidate: int = option(4, least=1, group=CMA_ES)
+    step_size: float = option(0.1, above=0, group=CMA_ES)
+    weight_decay: float = option(0.0, least=0, group=CMA_ES)
+    temperature: float = option(1.0, above=0, group=DREAM)
+    horizon: int = option(300, least=1, group=DREAM)
+    sample_termination: bool = option(False, group=DREAM)
+    action_noise: float = option(0.0, least=0, group=DREAM)
+    termination_threshold: float = option(0.15, least=0, group=ADVANCED)
+    start_episodes: int = option(100, least=1, group=ADVANCED)
+    reward_soft_cap: float | None = option(None, above=0, group=ADVANCED)
+    reward_cap_window: int = option(20, least=1, group=ADVANCED)
+    reward_cap_slope: float = option(0.1, least=0, group=ADVANCED)
     seed: int = option(0, least=0)
 
 
 @dataclass(frozen=True)
-class TestSettings:
+class EvaluateSettings:
     """How C is tested.
 
     Attributes:
-        episodes: how many; the paper's tables have 100.
-        policy: who drives: C, or a policy that needs no model, for comparison.
-        dream: score C in M's dream, from held-out moments, instead of in the environment.
-        temperature, horizon, sample_termination: of the dream.
-        max_steps: a time limit; None leaves it to the environment.
-        seed: of the test episodes, which no training ever sees whatever its seed.
+        episodes: number of test episodes; the paper has 100.
+        policy: `controller` (the run's C), or a policy that needs no model, for comparison.
+        dream: test in M's dream, from recorded validation moments, instead of the real environment.
+        temperature, horizon, sample_termination, termination_threshold: of the dream. Default: those that C was
+            evolved with.
+        max_steps: a time limit; None keeps the environment's own.
+        seed: of the test episodes, which no training uses, whatever its seed.
     """
-
-    __test__ = False  # not a test case, whatever pytest thinks of the name
 
     env: str
     episodes: int = option(100, least=2)
     policy: str = option("controller", choices=["controller", *POLICIES])
     dream: bool = False
-    temperature: float = option(1.0, above=0)
-    horizon: int = option(1000, least=1)
-    sample_termination: bool = False
     max_steps: int | None = option(None, least=1)
+    temperature: float | None = option(None, above=0, group=DREAM)
+    horizon: int | None = option(None, least=1, group=DREAM)
+    sample_termination: bool | None = option(None, group=DREAM)
+    termination_threshold: float | None = option(None, least=0, group=ADVANCED)
     seed: int = option(0, least=0)
 
 
 @dataclass(frozen=True)
 class FaithfulnessSettings:
-    """How the dream is compared with reality.
+    """How the dream is compared with the real environment.
 
     Attributes:
-        controllers: how many of the means that the search saved, evenly spaced over it.
+        controllers: how many of the search's saved means, evenly spaced over it.
         episodes: real episodes for each of them.
         dreams: dreams for each of them.
-        temperature, horizon, sample_termination: of the dreams.
-        max_steps: a time limit of the real episodes; None leaves it to the environment.
+        temperature, horizon, sample_termination, termination_threshold: of the dreams. Default: those that C was
+            evolved with.
+        max_steps: a time limit of the real episodes; None keeps the environment's own.
         seed: of the episodes.
     """
 
@@ -214,10 +213,11 @@ class FaithfulnessSettings:
     controllers: int = option(12, least=2)
     episodes: int = option(16, least=2)
     dreams: int = option(64, least=2)
-    temperature: float = option(1.0, above=0)
-    horizon: int = option(300, least=1)
-    sample_termination: bool = False
     max_steps: int | None = option(None, least=1)
+    temperature: float | None = option(None, above=0, group=DREAM)
+    horizon: int | None = option(None, least=1, group=DREAM)
+    sample_termination: bool | None = option(None, group=DREAM)
+    termination_threshold: float | None = option(None, least=0, group=ADVANCED)
     seed: int = option(0, least=0)
 
 
@@ -226,24 +226,5 @@ STAGES: dict[str, type] = {
     "train-vae": TrainVAESettings,
     "train-mdrnn": TrainMDRNNSettings,
     "train-controller": TrainControllerSettings,
-    "test": TestSettings,
+    "test": EvaluateSettings,
 }
-
-
-def preset_values(preset: str, env: str, stage: str) -> dict[str, Any]:
-    """A preset's values for a stage, or another of its keys (`vmc.config.PRESETS`); the task's own come first."""
-    values: dict[str, Any] = {}
-    for layer in _layers(preset, env):
-        values |= layer.get(stage, {})
-    return values
-
-
-def last_phases(preset: str, env: str) -> list[Mapping[str, Any]]:
-    """A preset's `last-rounds`: the task's own, if it has any."""
-    return list(next(layer["last-rounds"] for layer in reversed(_layers(preset, env)) if "last-rounds" in layer))
-
-
-def _layers(preset: str, env: str) -> list[Mapping[str, Any]]:
-    task = get_task(env)
-    own = {"laptop": [task.laptop], "dream": [task.laptop, task.dream], "paper": [task.paper]}.get(preset, [])
-    return [PRESETS[preset], *own]

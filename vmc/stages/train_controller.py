@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vmc.dream.world import DreamSettings
+from vmc.config import pick
+from vmc.control.cma_es import Search, SearchSettings
+from vmc.control.fitness import Array, Fitness, Scores
+from vmc.control.real_fitness import EpisodeWorker, RealFitness
+from vmc.control.return_accumulator import SoftCap
+from vmc.dream.settings import DreamSettings
 from vmc.envs import get_task
 from vmc.episode import Limits
-from vmc.evolution.fitness import Array, Fitness, Scores
-from vmc.evolution.real import EpisodeWorker, RealFitness
-from vmc.evolution.search import Search, SearchSettings
 from vmc.executors import make_executor
 from vmc.models.agent import load_body
 from vmc.models.checkpoints import (
@@ -46,7 +48,7 @@ _EXTENT = {"generations", "target_return"}
 
 
 @dataclass
-class SearchCounters:
+class SearchState:
     """Where the search stands. `steps` counts environment steps by where they were taken."""
 
     inputs: dict[str, Any]
@@ -67,7 +69,7 @@ def train_controller(
     device_name: str,
     num_workers: int,
     tensorboard: bool = False,
-) -> SearchCounters:
+) -> SearchState:
     """Searches for C, or goes on where the search was stopped, to the bit.
 
     When V or M have changed since (a new round), when the fitness moves between dream and reality, or when the best C
@@ -80,7 +82,7 @@ def train_controller(
         require_finished(folder, command)
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
     body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
-    inputs: dict[str, Any] = {**body.source, "dream": settings.dream, "anew": settings.anew}
+    inputs: dict[str, Any] = {**body.source, "fitness": "dream" if settings.dream else "real", "init": settings.init}
     if settings.dream:
         inputs["data"] = fingerprint_of_starts(data, run)
     folder = controller_folder(run)
@@ -94,13 +96,11 @@ class _Fitness(NamedTuple):
 
     Attributes:
         training: the candidates.
-        held_out: the distribution's mean, on held-out episodes, which are never cut off for a stall.
-        real: the same in reality, for a search in the dream that looks there (`real_every`).
+        validation: the distribution's mean, on validation episodes, without `no_reward_limit`.
     """
 
     training: Fitness
-    held_out: Fitness
-    real: Fitness | None
+    validation: Fitness
 
 
 @contextmanager
@@ -119,14 +119,20 @@ def _fitness(
         executor = stack.enter_context(closing(make_executor(make_worker, num_workers)))
         real = RealFitness(executor, limits)
         if settings.dream:
-            dream = DreamSettings(settings.temperature, settings.horizon, settings.sample_termination)
+            dream = DreamSettings(**pick(DreamSettings, settings))
             source = DreamSource(settings.env, data, run, shape, settings.seed)
-            what_counts = settings.reward_cap, settings.disturbance
-            opened = dream_fitness(source, dream, device_name, num_workers, *what_counts)
-            training, held_out = stack.enter_context(opened)
-            yield _Fitness(training, held_out, real if settings.real_every else None)
+            shaped_by = _soft_cap(settings), settings.action_noise
+            opened = dream_fitness(source, dream, device_name, num_workers, *shaped_by)
+            training, validation = stack.enter_context(opened)
+            yield _Fitness(training, real if settings.validate_in == "real" else validation)
         else:
-            yield _Fitness(RealFitness(executor, replace(limits, stall_steps=settings.stall_steps)), real, None)
+            yield _Fitness(RealFitness(executor, replace(limits, no_reward_limit=settings.no_reward_limit)), real)
+
+
+def _soft_cap(settings: TrainControllerSettings) -> SoftCap | None:
+    if settings.reward_soft_cap is None:
+        return None
+    return SoftCap(settings.reward_soft_cap, settings.reward_cap_window, settings.reward_cap_slope)
 
 
 class _Evolution:
@@ -149,7 +155,7 @@ class _Evolution:
         write_json(folder / "config.json", asdict(settings))
         self._log = MetricsLog(folder, self._counters.generation, tensorboard)
 
-    def run(self) -> SearchCounters:
+    def run(self) -> SearchState:
         counters = self._counters
         if counters.best_return is None:
             # A later phase looks at the best C of the one before, which is kept already.
@@ -157,7 +163,7 @@ class _Evolution:
             self._evaluate(first, counters.generation, 0)
             self._save()
         settings = self._settings
-        per_generation = settings.population * settings.rollouts_per_candidate
+        per_generation = settings.population_size * settings.rollouts_per_candidate
         done = (counters.generation - counters.phase_start) * per_generation
         title = "C in the dream" if settings.dream else "C"
         with Progress(title, settings.generations * per_generation, "episodes", done) as progress:
@@ -186,7 +192,7 @@ class _Evolution:
         scores = self._fitness.training.evaluate(candidates, seeds, on_episodes)
         fitness = scores.returns.mean(axis=1)
         decay = settings.weight_decay * np.square(candidates).mean(axis=1)
-        self._search.tell(candidates, scores.counted.mean(axis=1) - decay)
+        self._search.tell(candidates, scores.shaped_returns.mean(axis=1) - decay)
         counters.generation = number
         self._count_steps(scores, "dream" if settings.dream else "real")
         figures = {"best": float(fitness.max()), "mean": float(fitness.mean()), "worst": float(fitness.min())}
@@ -205,50 +211,45 @@ class _Evolution:
             **evaluated,
         )
         self._save()
-        held_out = {} if counters.best_return is None else {"held_out": counters.best_return}
-        return {"generation": number, "best": figures["best"], "mean": figures["mean"], **held_out}
+        validation = {} if counters.best_return is None else {"validation": counters.best_return}
+        return {"generation": number, "best": figures["best"], "mean": figures["mean"], **validation}
 
-    def _evaluate(self, mean: Array, generation: int, since: int) -> dict[str, float]:
+    def _evaluate(self, mean: Array, generation: int, since: int) -> dict[str, Any]:
         """Scores a mean of the distribution where that is due, and keeps it if it is the best.
 
         Args:
             since: generations of this phase.
         """
-        settings, fitness = self._settings, self._fitness
-        place = "dream" if settings.dream else "real"
-        ended = since == settings.generations
-        figures = {}
-        if since % settings.evaluate_every == 0 or ended:
-            figures["held_out"] = self._score(mean, fitness.held_out, place)
-        if fitness.real is not None and settings.real_every and (since % settings.real_every == 0 or ended):
-            figures["real"] = self._score(mean, fitness.real, "real")
-        # What ended with the generation that a later phase begins after is another mean.
-        if figures and (since or not self._counters.phase):
+        settings = self._settings
+        if since % settings.validate_every and since != settings.generations:
+            return {}
+        validation = self._score(mean, self._fitness.validation, settings.validate_in)
+        # The mean before the first generation of a later phase is the best C of the phase before: it is saved already.
+        if since or not self._counters.phase:
             save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info(), {"parameters": mean})
-        judged = figures.get("real" if fitness.real is not None else "held_out")
-        if judged is not None:
-            self._keep_best(mean, generation, judged)
-        return figures
+        self._keep_best(mean, generation, validation)
+        return {"validation_return": validation, "validated_in": settings.validate_in}
 
     def _score(self, mean: Array, fitness: Fitness, place: str) -> float:
         settings = self._settings
-        seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.evaluation_episodes)]
+        seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.validation_episodes)]
         scores = fitness.evaluate(mean[None], seeds)
         self._count_steps(scores, place)
         return float(scores.returns.mean())
 
-    def _keep_best(self, mean: Array, generation: int, held_out: float) -> None:
+    def _keep_best(self, mean: Array, generation: int, validation: float) -> None:
         counters = self._counters
-        if counters.best_return is None or held_out > counters.best_return:
-            counters.best_return, counters.best_generation = held_out, generation
-            info = {"generation": generation, "held_out_return": held_out}
+        if counters.best_return is None or validation > counters.best_return:
+            counters.best_return, counters.best_generation = validation, generation
+            info = {"generation": generation, "validation_return": validation}
             save_checkpoint(self._folder, "best", self._info() | info, {"parameters": mean})
 
     def _count_steps(self, scores: Scores, place: str) -> None:
         self._counters.steps[place] += int(scores.lengths.sum())
 
     def _info(self) -> dict[str, Any]:
-        return model_info(self._shape) | self._counters.inputs
+        dream = DreamSettings(**pick(DreamSettings, self._settings))
+        return model_info(self._shape) | self._counters.inputs | {"dream": asdict(dream)}
 
     def _save(self) -> None:
         arrays, values = self._search.state()
@@ -265,17 +266,16 @@ class _Evolution:
 
 def _resume(
     settings: TrainControllerSettings, folder: Path, shape: ControllerSettings, inputs: dict[str, Any]
-) -> tuple[SearchCounters, Search]:
-    search_settings = SearchSettings(settings.population, settings.step_size)
+) -> tuple[SearchState, Search]:
+    search_settings = SearchSettings(settings.population_size, settings.step_size)
     refuse_exported(folder, TRAIN_CONTROLLER)
     if not has_checkpoint(folder, "latest"):
-        return SearchCounters(inputs), Search(search_settings, shape.num_parameters, settings.seed)
+        return SearchState(inputs), Search(search_settings, shape.num_parameters, settings.seed)
     checkpoint = load_checkpoint(folder, "latest", TRAIN_CONTROLLER)
-    counters = SearchCounters(**checkpoint.info["counters"])
-    # Another search, which may have other settings. (`anew` was not among the inputs before 2026-11-27.)
-    if {"anew": settings.anew} | counters.inputs != inputs:
+    counters = SearchState(**checkpoint.info["counters"])
+    if counters.inputs != inputs:  # another search, which may have other settings
         counters = _new_phase(counters, inputs)
-        mean = None if settings.anew else _best_parameters(folder)
+        mean = None if settings.init == "scratch" else _best_parameters(folder)
         return counters, Search(search_settings, shape.num_parameters, settings.seed, mean, counters.phase)
     check_config(checkpoint, settings, TRAIN_CONTROLLER, _EXTENT)
     search = _restored_search(search_settings, shape, settings.seed, counters.phase, checkpoint)
@@ -297,10 +297,10 @@ def _restored_search(
     return search
 
 
-def _new_phase(counters: SearchCounters, inputs: dict[str, Any]) -> SearchCounters:
+def _new_phase(counters: SearchState, inputs: dict[str, Any]) -> SearchState:
     generation = counters.generation
     steps, seconds = counters.steps, counters.seconds
-    return SearchCounters(inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds)
+    return SearchState(inputs, counters.phase + 1, generation, generation, generation, steps=steps, seconds=seconds)
 
 
 def _best_parameters(folder: Path) -> np.ndarray:

@@ -25,17 +25,19 @@ from vmc.stages.device import choose_device, one_thread
 from vmc.stages.dreaming import keep_starts, real_action_space
 from vmc.stages.dynamics_report import report_dynamics
 from vmc.stages.encode import ensure_latents
-from vmc.stages.sequences import LatentSequences, SequenceBatch
+from vmc.stages.episode_batches import LatentSequences, SequenceBatch
 from vmc.stages.settings import TrainMDRNNSettings
-from vmc.stages.training import Counters, Plan, fit
+from vmc.stages.training import FitConfig, TrainState, fit
 from vmc.storage.checkpoint import save_checkpoint
 from vmc.storage.files import locked
 from vmc.storage.latents import Latents
-from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
+from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_validation
 
 # Terminations weigh as if they were this share of the steps, but not more than as in the original (`restart_factor` of
 # hardmaru's `doomrnn/doomrnn.py`): what they weigh more, the mixture has less of the clipped gradient.
 _TERMINATION_SHARE, _MAX_TERMINATION_WEIGHT = 0.03, 10.0
+# The largest gradient norm.
+_GRADIENT_CLIP = 1.0
 # Batches whose episodes are sorted by length among themselves: padding is 14% of CarRacing's steps, in all sorted 1%.
 _SORTED_TOGETHER = 8
 
@@ -48,13 +50,13 @@ class DynamicsTraining:
     def __init__(self, settings: TrainMDRNNSettings, latents: Latents, device: torch.device) -> None:
         self._settings = settings
         self._device = device
-        self._training, self._held_out = latents.training(), latents.held_out()
-        self._sequences = LatentSequences(latents, settings.sample_latents, device, settings.stall_steps)
+        self._training, self._validation = latents.training(), latents.validation()
+        self._sequences = LatentSequences(latents, settings.sample_latents, device, settings.no_reward_limit)
         self.module = _new_module(settings, latents.means.shape[1], latents.actions.shape[1]).to(device)
         self.module.silence(self._sequences.silent)
         self._reward_scale = _reward_scale(latents)
         self.module.reward_scale.fill_(self._reward_scale)
-        self._termination_rate = _termination_rate(latents, settings.stall_steps)
+        self._termination_rate = _termination_rate(latents, settings.no_reward_limit)
         weight = _TERMINATION_SHARE / self._termination_rate
         self._termination_weight = float(np.clip(weight, 1.0, _MAX_TERMINATION_WEIGHT))
         self.module.termination_weight.fill_(self._termination_weight)
@@ -100,7 +102,7 @@ class DynamicsTraining:
         self.module.reward_scale.fill_(self._reward_scale)
         self.module.termination.bias.add_((self._termination_weight / self.module.termination_weight).log())
         self.module.termination_weight.fill_(self._termination_weight)
-        if before.get("stall_steps") != self._settings.stall_steps:
+        if before.get("no_reward_limit") != self._settings.no_reward_limit:
             self._expect_the_usual_terminations()
 
     @torch.no_grad()
@@ -119,11 +121,11 @@ class DynamicsTraining:
         return self.module.state_dict()
 
     def validate(self) -> dict[str, float]:
-        """Loss and its parts over the held-out episodes, always with the same draws of z."""
+        """Loss and its parts over the validation episodes, always with the same draws of z."""
         generator = torch_stream(self._settings.seed, "mdrnn/validation", device=self._device.type)
         sums: dict[str, float] = {}
         steps = 0.0
-        sorted_by_length = self._held_out[np.argsort(self._sequences.lengths[self._held_out], kind="stable")]
+        sorted_by_length = self._validation[np.argsort(self._sequences.lengths[self._validation], kind="stable")]
         for episodes in np.array_split(sorted_by_length, ceil(len(sorted_by_length) / self._settings.batch_size)):
             batch = self._sequences.batch(episodes, generator)
             figures, _ = self._loss(batch, slice(None), self.module.initial_hidden(len(episodes)))
@@ -143,7 +145,7 @@ class DynamicsTraining:
             figures, hidden = self._loss(batch, window, hidden)
             self.optimizer.zero_grad(set_to_none=True)
             figures["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.gradient_clip)
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), _GRADIENT_CLIP)
             self.optimizer.step()
             hidden = Hidden(hidden.h.detach(), hidden.c.detach())
             weight = batch.mask[:, window].sum().item()
@@ -172,8 +174,7 @@ class DynamicsTraining:
             reduction="none",
         )
         nll, reward, termination = ((part * mask).sum() / mask.sum() for part in (nll, reward, termination))
-        weights = (self._settings.reward_weight, self._settings.termination_weight)
-        total = nll + weights[0] * reward + weights[1] * termination
+        total = nll + reward + termination
         figures = {
             "loss": total,
             "nll_per_dimension": nll,
@@ -185,13 +186,13 @@ class DynamicsTraining:
 
 def train_mdrnn(
     settings: TrainMDRNNSettings, data: Path, run: Path, device_name: str, tensorboard: bool = False
-) -> tuple[Counters, dict[str, float]]:
+) -> tuple[TrainState, dict[str, float]]:
     """Encodes the data where that is needed, then trains M, or goes on where it was stopped.
 
     Beside M it keeps moments for dreams to begin at, so that they need no data.
 
     Returns:
-        The counters, and the report on held-out episodes (also in `report.json`).
+        The counters, and the report on validation episodes (also in `report.json`).
 
     Raises:
         VmcError: V missing or unfinished, no data, no such environment, settings that changed, a folder that
@@ -202,15 +203,15 @@ def train_mdrnn(
     dataset = RolloutDataset(data)
     check_env_matches(dataset, settings.env, PREPROCESSINGS)
     action_space = real_action_space(settings.env)
-    split_held_out(dataset.episodes)
+    split_validation(dataset.episodes)
     folder = dynamics_folder(run)
     with locked(folder):
         latents, vae = ensure_latents(run, dataset, device)
         trainable = DynamicsTraining(settings, latents, device)
         inputs = {"data": dataset.fingerprint(), "vae": vae.sha256}
-        how = {"sample_latents": settings.sample_latents, "stall_steps": settings.stall_steps}
+        how = {"sample_latents": settings.sample_latents, "no_reward_limit": settings.no_reward_limit}
         info = model_info(trainable.module.settings) | {"inputs": inputs, "vae": vae.sha256, **how}
-        plan = Plan("M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
+        plan = FitConfig("M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, tensorboard)
         with one_thread(device):
             counters = fit(trainable, folder, plan)
         report = report_dynamics(run, latents, settings.seed, device)
@@ -227,7 +228,7 @@ def keep_untrained(settings: TrainMDRNNSettings, run: Path) -> None:
     vae, checkpoint = load_vae(run)
     action_size = real_action_space(settings.env).shape[0]
     module = _new_module(settings, vae.settings.latent_size, action_size)
-    how = {"sample_latents": settings.sample_latents, "stall_steps": None}
+    how = {"sample_latents": settings.sample_latents, "no_reward_limit": None}
     info = model_info(module.settings) | {"vae": checkpoint.sha256, **how}
     weights = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     save_checkpoint(dynamics_folder(run), "best", info, weights)
@@ -261,7 +262,7 @@ def _training_steps(latents: Latents) -> npt.NDArray[np.bool_]:
     return np.repeat(is_training, latents.lengths)
 
 
-def _termination_rate(latents: Latents, stall_steps: int | None) -> float:
+def _termination_rate(latents: Latents, no_reward_limit: int | None) -> float:
     """The share of the steps at which a dream shall end, or as if there were one where there is none."""
-    over = latents.over(stall_steps)[_training_steps(latents)]
+    over = latents.termination_labels(no_reward_limit)[_training_steps(latents)]
     return float(max(over.sum(), 1) / len(over))

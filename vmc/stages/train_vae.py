@@ -20,7 +20,7 @@ from vmc.seeding import seeded_initialisation, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.reconstructions import report_reconstructions
 from vmc.stages.settings import TrainVAESettings
-from vmc.stages.training import Counters, Plan, fit
+from vmc.stages.training import FitConfig, TrainState, fit
 from vmc.storage.files import locked
 from vmc.storage.frames import (
     FrameBatches,
@@ -30,7 +30,7 @@ from vmc.storage.frames import (
     read_all_frames,
     sample_frames,
 )
-from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_held_out
+from vmc.storage.rollouts import RolloutDataset, check_env_matches, split_validation
 
 _VALIDATION_FRAMES = 2000
 _VALIDATION_BATCH = 250
@@ -47,12 +47,12 @@ class VAETraining:
         settings: TrainVAESettings,
         vae: VisionModel,
         batches: FrameBatches,
-        held_out: npt.NDArray[Any],
+        validation: npt.NDArray[Any],
         device: torch.device,
     ) -> None:
         self._settings = settings
         self._batches = batches
-        self._held_out = held_out
+        self._validation = validation
         self._device = device
         self.module: VisionModel = vae.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # An optimiser refuses to have nothing to optimise, as the identity has.
@@ -83,18 +83,18 @@ class VAETraining:
         """Nothing in V depends on the data but its weights."""
 
     def validate(self) -> dict[str, float]:
-        """Loss at the posterior's mean, over held-out frames; how many latent dimensions hold something."""
+        """Loss at the posterior's mean, over validation frames; how many latent dimensions hold something."""
         sums = {"loss": 0.0, "reconstruction": 0.0, "kl": 0.0}
         nats = torch.zeros(self.module.settings.latent_size, device=self._device)
-        for first in range(0, len(self._held_out), _VALIDATION_BATCH):
-            frames = torch.from_numpy(self._held_out[first : first + _VALIDATION_BATCH]).to(self._device)
+        for first in range(0, len(self._validation), _VALIDATION_BATCH):
+            frames = torch.from_numpy(self._validation[first : first + _VALIDATION_BATCH]).to(self._device)
             inputs, noise = self.module.to_input(frames), torch.zeros(len(frames), len(nats), device=self._device)
             for name, value in _figures(self._loss(inputs, noise)).items():
                 sums[name] += value * len(frames)
-            nats += kl_divergence(*self.module.encode(inputs)).sum(dim=0) / len(self._held_out)
-        self._silent = nats < self._settings.least_nats
+            nats += kl_divergence(*self.module.encode(inputs)).sum(dim=0) / len(self._validation)
+        self._silent = nats < self._settings.active_threshold
         active = float((~self._silent).sum())
-        return {name: total / len(self._held_out) for name, total in sums.items()} | {"active_dimensions": active}
+        return {name: total / len(self._validation) for name, total in sums.items()} | {"active_dimensions": active}
 
     def kept_weights(self) -> dict[str, Tensor]:
         """The best V, the dimensions that it makes no use of silenced; an untrained V keeps all."""
@@ -104,8 +104,7 @@ class VAETraining:
     def _loss(self, inputs: Tensor, noise: Tensor) -> VAELoss:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
             reconstruction, mean, log_variance = self._forward(inputs, noise)
-        kl_floor, error_weight = self._settings.kl_floor, self.module.error_weight
-        return vae_loss(inputs, reconstruction, mean, log_variance, kl_floor, error_weight)
+        return vae_loss(inputs, reconstruction, mean, log_variance, error_weight=self.module.error_weight)
 
     def _frames(self, epoch: int, first_unit: int) -> Iterator[Tensor]:
         if self._resident is not None:
@@ -124,7 +123,7 @@ class VAETraining:
 
 def train_vae(
     settings: TrainVAESettings, data: Path, run: Path, device_name: str, tensorboard: bool = False
-) -> Counters:
+) -> TrainState:
     """Trains V, or goes on where it was stopped; writes `best`, `latest`, metrics and a report.
 
     The identity has nothing to train: its centre and spread are measured and kept.
@@ -137,7 +136,7 @@ def train_vae(
     dataset = RolloutDataset(data)
     check_env_matches(dataset, settings.env, PREPROCESSINGS)
     kind = choose_vision(settings.vision, settings.env, dataset.preprocessing)
-    training, held_out = split_held_out(dataset.episodes)
+    training, validation = split_validation(dataset.episodes)
     folder = vae_folder(run)
     with locked(folder):
         batches: FrameBatches
@@ -146,17 +145,17 @@ def train_vae(
         else:
             buffer_bytes = int(settings.memory_gib * 2**30)
             batches = FramesStreamed(dataset, training, settings.batch_size, settings.seed, buffer_bytes)
-        held_out_frames = sample_frames(dataset, held_out, _VALIDATION_FRAMES)
+        validation_frames = sample_frames(dataset, validation, _VALIDATION_FRAMES)
         with seeded_initialisation(settings.seed):
             vae = make_vision(kind, settings.env, dataset.frame_kind.shape)
         vae.prepare(partial(sample_frames, dataset, training, _MEASURED_FRAMES))
-        trainable = VAETraining(settings, vae, batches, held_out_frames, device)
+        trainable = VAETraining(settings, vae, batches, validation_frames, device)
         inputs = {"data": dataset.fingerprint()}
         info = model_info(vae.settings) | {"vision": kind, "env": settings.env, "inputs": inputs}
         epochs = settings.epochs if list(vae.parameters()) else 0
-        plan = Plan("V", TRAIN_VAE, epochs, settings.patience, settings, inputs, info, tensorboard)
+        plan = FitConfig("V", TRAIN_VAE, epochs, settings.patience, settings, inputs, info, tensorboard)
         counters = fit(trainable, folder, plan)
-        report_reconstructions(run, kind, held_out_frames)
+        report_reconstructions(run, kind, validation_frames)
     return counters
 
 

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vmc.config import with_younger_defaults
 from vmc.errors import VmcError
 from vmc.models.checkpoints import refuse_exported
 from vmc.models.loading import load_weights
@@ -66,7 +65,7 @@ class Trainable(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Figures on the held-out episodes; `loss` decides which weights are the best."""
+        """Figures on the validation episodes; `loss` decides which weights are the best."""
         ...
 
     def kept_weights(self) -> dict[str, Tensor]:
@@ -75,7 +74,7 @@ class Trainable(Protocol):
 
 
 @dataclass
-class Counters:
+class TrainState:
     """Where the training stands.
 
     `inputs` names what it trains on (data, V). When that changes, a new phase begins: the weights go on, the best
@@ -94,7 +93,7 @@ class Counters:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitConfig:
     """What `fit` is asked to do.
 
     Attributes:
@@ -102,7 +101,7 @@ class Plan:
         command: the command that runs this stage.
         epochs: at most so many, counted from the start of the phase.
         patience: stop after so many epochs without a better validation loss.
-        settings: the stage's dataclass, with `learning_rate` and `final_rate`; must not change on resume, but for the
+        settings: the stage's dataclass, with `learning_rate` and `final_lr_fraction`; must not change on resume, but for the
             extent of the training.
         inputs: hashes of what is trained on.
         info: kept in the checkpoints for those who load the model.
@@ -123,7 +122,7 @@ class Plan:
         return asdict(self.settings)
 
 
-def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
+def fit(trainable: Trainable, folder: Path, plan: FitConfig) -> TrainState:
     """Trains until the plan is fulfilled, resuming from `folder/latest.json` where there is one.
 
     Returns:
@@ -153,15 +152,15 @@ def fit(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
     return counters
 
 
-def _finished(plan: Plan, counters: Counters) -> bool:
+def _finished(plan: FitConfig, counters: TrainState) -> bool:
     epochs_done = counters.epoch - counters.phase_start
     return epochs_done >= plan.epochs or counters.epoch - counters.best_epoch >= plan.patience
 
 
-def _set_learning_rate(trainable: Trainable, plan: Plan, counters: Counters) -> None:
-    """Falls linearly over the phase, to the share `final_rate` of itself."""
+def _set_learning_rate(trainable: Trainable, plan: FitConfig, counters: TrainState) -> None:
+    """Falls linearly over the phase, to the share `final_lr_fraction` of itself."""
     done = (counters.epoch - counters.phase_start + counters.unit / trainable.num_units()) / plan.epochs
-    share = 1 + (plan.settings.final_rate - 1) * done
+    share = 1 + (plan.settings.final_lr_fraction - 1) * done
     for group in trainable.optimizer.param_groups:
         group["lr"] = plan.settings.learning_rate * share
 
@@ -205,7 +204,7 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
 
 
 def _train_epoch(
-    trainable: Trainable, folder: Path, plan: Plan, counters: Counters, interrupted: threading.Event
+    trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState, interrupted: threading.Event
 ) -> None:
     started = saved = time.monotonic()
     before = counters.seconds
@@ -236,7 +235,7 @@ def _train_epoch(
                 raise KeyboardInterrupt
 
 
-def _validate(trainable: Trainable, folder: Path, plan: Plan, counters: Counters, log: MetricsLog) -> None:
+def _validate(trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState, log: MetricsLog) -> None:
     """Validates, keeps the weights if they are the best of the phase, logs, and checkpoints."""
     started = time.monotonic()
     trainable.module.eval()
@@ -249,23 +248,23 @@ def _validate(trainable: Trainable, folder: Path, plan: Plan, counters: Counters
     training = {f"train_{name}": total / trainable.num_units() for name, total in counters.sums.items()}
     counters.sums = {}
     counters.seconds += time.monotonic() - started
-    held_out = {f"val_{name}": value for name, value in figures.items()}
-    log.append(counters.epoch, seconds=round(counters.seconds, 3), **training, **held_out)
+    validation = {f"val_{name}": value for name, value in figures.items()}
+    log.append(counters.epoch, seconds=round(counters.seconds, 3), **training, **validation)
     _save_latest(trainable, folder, plan, counters)
 
 
-def _save_latest(trainable: Trainable, folder: Path, plan: Plan, counters: Counters) -> None:
+def _save_latest(trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState) -> None:
     info = plan.info | {"config": plan.config, "counters": asdict(counters), "finished": counters.finished}
     weights = _arrays(trainable.module.state_dict())
     save_checkpoint(folder, "latest", info, weights, _optimizer_arrays(trainable.optimizer))
 
 
-def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
+def _resume(trainable: Trainable, folder: Path, plan: FitConfig) -> TrainState:
     refuse_exported(folder, plan.command)
     if not has_checkpoint(folder, "latest"):
-        return Counters(plan.inputs)
+        return TrainState(plan.inputs)
     checkpoint = load_checkpoint(folder, "latest", plan.command)
-    counters = Counters(**checkpoint.info["counters"])
+    counters = TrainState(**checkpoint.info["counters"])
     other_data = counters.inputs != plan.inputs
     free = plan.config.keys() - _SHAPE if other_data else _EXTENT
     check_config(checkpoint, plan.settings, plan.command, free)
@@ -275,7 +274,7 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
         # Other data: the weights and the optimiser go on, all else begins again.
         trainable.begin_phase(checkpoint.info)
         start = counters.epoch + (counters.unit > 0)
-        return Counters(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
+        return TrainState(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
     counters.finished = counters.finished and _finished(plan, counters)
     return counters
 
@@ -283,7 +282,7 @@ def _resume(trainable: Trainable, folder: Path, plan: Plan) -> Counters:
 def check_config(checkpoint: Checkpoint, settings: Any, command: str, free: Set[str]) -> None:
     """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint."""
     config = asdict(settings)
-    stored = with_younger_defaults(settings, checkpoint.info["config"])
+    stored = checkpoint.info["config"]
     for name in sorted((stored.keys() | config.keys()) - free):
         if stored.get(name) != config.get(name):
             raise VmcError(

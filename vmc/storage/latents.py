@@ -47,29 +47,29 @@ class Latents:
         """Where each episode's actions and rewards begin, (E,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
 
-    def held_out(self) -> npt.NDArray[np.int64]:
-        """Positions of the held-out episodes; the same as `rollouts.split_held_out`."""
+    def validation(self) -> npt.NDArray[np.int64]:
+        """Positions of the validation episodes; the same as `rollouts.split_validation`."""
         return np.flatnonzero(self.index % 10 == 3)
 
     def training(self) -> npt.NDArray[np.int64]:
         """Positions of the training episodes."""
         return np.flatnonzero(self.index % 10 != 3)
 
-    def over(self, stall_steps: int | None) -> npt.NDArray[np.bool_]:
+    def termination_labels(self, no_reward_limit: int | None) -> npt.NDArray[np.bool_]:
         """Steps at which a dream shall end, (S,): the terminations, and each stretch without a positive reward that is
-        `stall_steps` long or longer (None: no stretch is), but for the quarter of `stall_steps` that it begins with, in
+        `no_reward_limit` long or longer (None: no stretch is), but for the quarter of `no_reward_limit` that it begins with, in
         which nobody could tell yet.
         """
         firsts = self.first_steps()
         over = np.zeros(len(self.rewards), bool)
         over[(firsts + self.lengths - 1)[self.terminated]] = True
-        if stall_steps is not None:
+        if no_reward_limit is not None:
             for first, length in zip(firsts, self.lengths, strict=True):
                 paid = np.flatnonzero(self.rewards[first : first + length] > 0)
                 bounds = np.concatenate([[-1], paid, [length]])
                 for before, after in zip(bounds[:-1] + 1, bounds[1:], strict=True):
-                    if after - before >= stall_steps:
-                        over[first + before + stall_steps // 4 : first + after] = True
+                    if after - before >= no_reward_limit:
+                        over[first + before + no_reward_limit // 4 : first + after] = True
         return over
 
     def active(self) -> npt.NDArray[np.bool_]:

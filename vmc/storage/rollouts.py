@@ -239,7 +239,7 @@ def present_indices(directory: Path) -> set[int]:
     return {episode.index for episode in RolloutDataset(directory).episodes}
 
 
-def split_held_out(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisode], list[StoredEpisode]]:
+def split_validation(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisode], list[StoredEpisode]]:
     """(training, held out): every tenth episode, by its number, is never trained on.
 
     By number, so that an episode stays on its side when the data set grows.
@@ -247,14 +247,14 @@ def split_held_out(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisod
     Raises:
         VmcError: too few episodes for both sides.
     """
-    held_out = [episode for episode in episodes if episode.index % 10 == 3]
+    validation = [episode for episode in episodes if episode.index % 10 == 3]
     training = [episode for episode in episodes if episode.index % 10 != 3]
-    if not held_out or not training:
+    if not validation or not training:
         raise VmcError(
             f"{len(episodes)} episodes are too few: episode 3 of each ten is held out for validation.",
             "Run `vmc rollouts --episodes 4` or more.",
         )
-    return training, held_out
+    return training, validation
 
 
 def check_env_matches(dataset: RolloutDataset, env: str, preprocessings: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.box2d.car_racing import PLAYFIELD, CarRacing
 
-from vmc.bench.driver import Driver
+from vmc.bench.road_follower import RoadFollower
 from vmc.envs.carracing.env import FastCarRacing
 
 Rng = np.random.Generator
@@ -52,7 +52,7 @@ def random_action(rng: Rng) -> Any:
 
 def drive(pair: Pair, rng: Rng, frames: int) -> None:
     """On the road at different speeds, lap after lap; a few frames past each end."""
-    driver = Driver(speed=float(rng.uniform(25, 70)))
+    driver = RoadFollower(speed=float(rng.uniform(25, 70)))
     pair.reset(seed=int(rng.integers(2**31)))
     past = 0
     for _ in range(frames):
@@ -149,7 +149,7 @@ def stand(pair: Pair, rng: Rng, frames: int) -> None:
 def colours(pair: Pair, rng: Rng, frames: int) -> None:
     """Resets with every option of ``domain_randomize``."""
     pair.reset(seed=int(rng.integers(2**31)))
-    driver = Driver()
+    driver = RoadFollower()
     for n in range(frames):
         pair.step(driver(pair.envs[0]) if n % 80 < 60 else random_action(rng))
         if n % 80 == 79:

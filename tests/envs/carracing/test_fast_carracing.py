@@ -15,7 +15,7 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import InvalidAction
 from situations import SITUATIONS, Pair, drive, run
 
-from vmc.bench.driver import Driver
+from vmc.bench.road_follower import RoadFollower
 from vmc.envs.carracing import FastCarRacing, matches_official, warm_up
 from vmc.envs.carracing.panel import score_text
 from vmc.envs.carracing.tables import AXIS_X, AXIS_Y
@@ -36,7 +36,7 @@ def test_every_frame_is_equal(name: str, seed: int) -> None:
 
 def test_a_whole_lap_is_equal_and_is_finished() -> None:
     pair = Pair()
-    driver = Driver(speed=60.0)
+    driver = RoadFollower(speed=60.0)
     pair.reset(seed=3)
     finished = any(pair.step(driver(pair.envs[0])) for _ in range(1500))
     assert finished

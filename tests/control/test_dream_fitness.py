@@ -9,8 +9,9 @@ import pytest
 import torch
 from conftest import TOY, ToyRun
 
-from vmc.dream.world import DreamSettings, DreamWorld
-from vmc.evolution.dreamed import DreamFitness, DreamJob, DreamWorker, _draw_disturbance
+from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, _draw_disturbance
+from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
 from vmc.models.dynamics import MDNRNN
@@ -52,8 +53,8 @@ def _worker_whose_dreams_end(toy: ToyRun, horizon: int) -> DreamWorker:
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: ToyRun, temperature: float) -> None:
     worker = _worker(toy_session, DreamSettings(temperature, horizon=30))
-    together = worker.run(DreamJob(_candidates(4), SEEDS, held_out=False))
-    alone = worker.run(DreamJob(_candidates(4)[2:3], SEEDS[1:2], held_out=False))
+    together = worker.run(DreamJob(_candidates(4), SEEDS, validation=False))
+    alone = worker.run(DreamJob(_candidates(4)[2:3], SEEDS[1:2], validation=False))
     np.testing.assert_allclose(together.returns[2, 1], alone.returns[0, 0], rtol=1e-4, atol=1e-4)
     assert together.lengths[2, 1] == alone.lengths[0, 0]
     assert together.lengths.max() <= 30
@@ -62,12 +63,12 @@ def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: Toy
 def test_blocks_of_candidates_come_back_in_order_and_do_not_depend_on_the_workers(toy_session: ToyRun) -> None:
     settings = DreamSettings(horizon=20)
     make_worker = partial(make_dream_worker, _source(toy_session), settings, "cpu")
-    whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, held_out=True))
+    whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, validation=True))
     scores = []
     for workers in (0, 2, 3):
         with closing(make_executor(make_worker, workers)) as executor:
             counted: list[int] = []
-            fitness = DreamFitness(executor, held_out=True, block_size=6)
+            fitness = DreamFitness(executor, validation=True, block_size=6)
             scores.append(fitness.evaluate(_candidates(5), SEEDS, counted.append))
         assert counted == [6, 6, 3] or workers  # in the order in which they are done
         assert sum(counted) == 15
@@ -85,7 +86,7 @@ def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
         dynamics.reward.weight.zero_()
         dynamics.reward.bias.fill_(2.0)
     worker._world = DreamWorld(dynamics, DreamSettings(horizon=20))
-    scores = worker.run(DreamJob(_candidates(3), SEEDS, held_out=False))
+    scores = worker.run(DreamJob(_candidates(3), SEEDS, validation=False))
     assert (scores.lengths == 1).all()
     np.testing.assert_allclose(scores.returns, 2 * dynamics.reward_scale.item(), rtol=1e-6)
 
@@ -95,7 +96,7 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
 ) -> None:
     """Of 4 x 8 dreams most end, and the batch is compacted on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=60)
-    job = DreamJob(_candidates(4), list(range(8)), held_out=False)
+    job = DreamJob(_candidates(4), list(range(8)), validation=False)
     sizes: list[int] = []
     step = DreamWorld.step
 
@@ -108,7 +109,7 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
         compacted = worker.run(job)
     assert sizes[0] == 32
     assert sizes[-1] < 20
-    monkeypatch.setattr("vmc.evolution.dreamed._COMPACT_EVERY", 10_000)
+    monkeypatch.setattr("vmc.control.dream_fitness._COMPACT_EVERY", 10_000)
     whole = worker.run(job)
     np.testing.assert_array_equal(compacted.lengths, whole.lengths)
     np.testing.assert_allclose(compacted.returns, whole.returns, rtol=1e-4, atol=1e-4)
@@ -128,24 +129,24 @@ def test_a_disturbed_dream_is_another_one_the_same_for_all_and_as_far_as_it_is_d
     worker = _worker(toy_session, DreamSettings(horizon=30))
     twins = np.repeat(_candidates(1), 2, axis=0)
     still, hardly, disturbed = (
-        worker.run(DreamJob(twins, SEEDS, False, disturbance=largest)).returns for largest in (0.0, 1e-6, 0.5)
+        worker.run(DreamJob(twins, SEEDS, False, action_noise=largest)).returns for largest in (0.0, 1e-6, 0.5)
     )
     np.testing.assert_allclose(hardly, still, rtol=1e-3, atol=1e-3)
     assert (np.abs(disturbed - still) > 1e-2).all()
     np.testing.assert_array_equal(disturbed[0], disturbed[1])
-    alone = worker.run(DreamJob(twins[:1], SEEDS[1:2], False, disturbance=0.5)).returns
+    alone = worker.run(DreamJob(twins[:1], SEEDS[1:2], False, action_noise=0.5)).returns
     np.testing.assert_allclose(alone[0, 0], disturbed[0, 1], rtol=1e-4, atol=1e-4)
 
 
 def test_held_out_dreams_are_not_disturbed(toy_session: ToyRun) -> None:
     scores = []
-    for disturbance in (0.0, 0.5):
+    for action_noise in (0.0, 0.5):
         settings = DreamSettings(horizon=20)
-        with dream_fitness(_source(toy_session), settings, "cpu", 0, disturbance=disturbance) as both:
+        with dream_fitness(_source(toy_session), settings, "cpu", 0, action_noise=action_noise) as both:
             scores.append([fitness.evaluate(_candidates(2), SEEDS).returns for fitness in both])
-    (training, held_out), (disturbed, as_before) = scores
+    (training, validation), (disturbed, as_before) = scores
     assert (training != disturbed).all()
-    np.testing.assert_array_equal(held_out, as_before)
+    np.testing.assert_array_equal(validation, as_before)
 
 
 def test_the_disturbance_is_correlated_noise_of_up_to_its_size() -> None:
@@ -161,7 +162,7 @@ def test_the_disturbance_is_correlated_noise_of_up_to_its_size() -> None:
 def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
     """Two copies of one candidate get one score: starts and random numbers are common to a generation."""
     worker = _worker(toy_session, DreamSettings(horizon=30))
-    scores = worker.run(DreamJob(np.repeat(_candidates(1), 3, axis=0), SEEDS, held_out=False)).returns
+    scores = worker.run(DreamJob(np.repeat(_candidates(1), 3, axis=0), SEEDS, validation=False)).returns
     np.testing.assert_array_equal(scores[0], scores[1])
     assert len(set(scores[0])) == len(SEEDS)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_dream import make_dream, save_dynamics, save_run
 
-from vmc.dream.trained import load_dream, save_starts
+from vmc.dream.loading import load_dream, save_starts
 from vmc.envs.actions import OneHot
 from vmc.errors import VmcError
 from vmc.models.loading import load_dynamics, load_vae

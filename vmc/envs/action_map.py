@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 
-class Squash(Protocol):
+class ActionMap(Protocol):
     """What every kind of action has: the same map in NumPy and in PyTorch, and uniform actions."""
 
     @property
@@ -37,7 +37,7 @@ class Squash(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class ActionSquash:
+class BoxActionMap:
     """action = clip(offset + scale * tanh(u), low, high), per action dimension.
 
     With offset and scale at the middle and half-width of a Box this fills the Box. CarRacing (hardmaru's
@@ -53,8 +53,8 @@ class ActionSquash:
     high: Floats
 
     @classmethod
-    def from_bounds(cls, low: Any, high: Any) -> ActionSquash:
-        """The squash that fills a Box with these bounds, each (A,)."""
+    def from_bounds(cls, low: Any, high: Any) -> BoxActionMap:
+        """The action_map that fills a Box with these bounds, each (A,)."""
         low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
         return cls((high + low) / 2, (high - low) / 2, low, high)
 
@@ -80,16 +80,16 @@ class ActionSquash:
 
 
 @lru_cache(maxsize=8)
-def _on_device(squash: ActionSquash, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
+def _on_device(action_map: BoxActionMap, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
     """Copied once: a copy in every step would be a wait for the GPU in every step."""
     import torch
 
-    bounds = squash.offset, squash.scale, squash.low, squash.high
+    bounds = action_map.offset, action_map.scale, action_map.low, action_map.high
     return [torch.as_tensor(bound, device=device, dtype=dtype) for bound in bounds]
 
 
 @dataclass(frozen=True)
-class OneHotSquash:
+class OneHotActionMap:
     """The largest of A outputs wins: a discrete action as a one-hot vector, which is what M sees of it.
 
     Attributes:

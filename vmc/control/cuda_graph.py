@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vmc.control.return_accumulator import ReturnAccumulator, SoftCap
 from vmc.dream.world import DreamWorld, Noise
-from vmc.envs import Squash
-from vmc.evolution.earnings import STRETCH, Earnings
+from vmc.envs import ActionMap
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
 
@@ -27,13 +27,13 @@ class Episodes(NamedTuple):
         latents: (R, Z).
         hidden: M's state, fields (R, H).
         noise: of M, fields (T, R, ...).
-        disturbance: what is added to C's outputs, (T, R, A).
+        action_noise: what is added to C's outputs, (T, R, A).
     """
 
     latents: Tensor
     hidden: Hidden
     noise: Noise
-    disturbance: Tensor
+    action_noise: Tensor
 
 
 class GraphedDreams:
@@ -49,11 +49,11 @@ class GraphedDreams:
         self,
         world: DreamWorld,
         controller: ControllerSettings,
-        squash: Squash,
+        action_map: ActionMap,
         candidates: Tensor,
         episodes: Episodes,
     ) -> None:
-        self._world, self._controller, self._squash = world, controller, squash
+        self._world, self._controller, self._action_map = world, controller, action_map
         latents = episodes.latents
         self._shape = shape = (len(candidates), len(latents))
         self._candidates = candidates.clone()
@@ -63,11 +63,11 @@ class GraphedDreams:
         self._alive = torch.ones(shape[0] * shape[1], dtype=torch.bool, device=latents.device)
         self._rows = torch.arange(len(self._alive), device=latents.device)
         self._rows_at_t = self._rows % shape[1]
-        self._earnings = Earnings(len(self._alive), latents.device)
+        self._returns = ReturnAccumulator(len(self._alive), latents.device, None)
         self._lengths = torch.zeros_like(self._alive, dtype=torch.int64)
         self._advance = _captured(self._step) if latents.device.type == "cuda" else self._step
 
-    def run(self, candidates: Tensor, episodes: Episodes, reward_cap: float | None) -> tuple[Earnings, Tensor]:
+    def run(self, candidates: Tensor, episodes: Episodes, soft_cap: SoftCap | None) -> tuple[ReturnAccumulator, Tensor]:
         """What each of the P * R dreams earned, and its length; arguments as at the start.
 
         The next run overwrites both.
@@ -78,24 +78,23 @@ class GraphedDreams:
         for kept, start in zip((self._latents, *self._hidden), (episodes.latents, *episodes.hidden), strict=True):
             kept.copy_(_in_each(start, self._shape[0]))
         self._lengths.zero_()
-        self._earnings.restart()
+        self._returns.restart(soft_cap)
         self._alive.fill_(True)
-        for t in range(len(episodes.disturbance)):
+        for t in range(len(episodes.action_noise)):
             if t % _LOOK_EVERY == 0 and not self._alive.any():
                 break
             self._advance()
-            if (t + 1) % STRETCH == 0:
-                self._earnings.close_stretch(reward_cap)
-        self._earnings.close_stretch(reward_cap)
-        return self._earnings, self._lengths
+            self._returns.end_step()
+        self._returns.finish()
+        return self._returns, self._lengths
 
     def _step(self) -> None:
         outputs = controller_outputs(self._controller, self._candidates, self._latents, self._hidden)
         numbers, size = self._numbers.index_select(0, self._rows_at_t), self._world.latent_size
-        uniform, normal, termination, disturbance = numbers.split([size, size, 1, outputs.shape[1]], dim=1)
-        actions = self._squash.torch(outputs + disturbance)
+        uniform, normal, termination, action_noise = numbers.split([size, size, 1, outputs.shape[1]], dim=1)
+        actions = self._action_map.torch(outputs + action_noise)
         step = self._world.step(self._latents, self._hidden, actions, Noise(uniform, normal, termination[:, 0]))
-        self._earnings.add(torch.where(self._alive, step.rewards, 0), self._rows)
+        self._returns.add(torch.where(self._alive, step.rewards, 0), self._rows)
         self._lengths.add_(self._alive)
         self._alive.logical_and_(~step.terminated)
         for kept, new in zip((self._latents, *self._hidden), (step.latents, *step.hidden), strict=True):
@@ -107,7 +106,7 @@ class GraphedDreams:
 def _side_by_side(episodes: Episodes) -> Tensor:
     """All random numbers of an episode's step in one row, (T * R, 2Z + 1 + A), which is read at once."""
     uniform, normal, termination = episodes.noise
-    return torch.cat([uniform, normal, termination[..., None], episodes.disturbance], dim=2).flatten(0, 1)
+    return torch.cat([uniform, normal, termination[..., None], episodes.action_noise], dim=2).flatten(0, 1)
 
 
 def _in_each(start: Tensor, num_candidates: int) -> Tensor:

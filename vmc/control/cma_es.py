@@ -1,7 +1,7 @@
 """CMA-ES by ask and tell (pycma), whose whole state can be stored as plain arrays and numbers.
 
 Example:
-    >>> search = Search(SearchSettings(population=8, step_size=0.5), num_parameters=3, seed=0)
+    >>> search = Search(SearchSettings(population_size=8, step_size=0.5), num_parameters=3, seed=0)
     >>> for _ in range(60):
     ...     candidates = search.ask()
     ...     search.tell(candidates, [-np.sum((x - 1) ** 2) for x in candidates])  # fitness: higher is better
@@ -37,16 +37,16 @@ class SearchSettings:
     """How CMA-ES searches.
 
     Attributes:
-        population: candidates a generation.
+        population_size: candidates of a generation.
         step_size: the first standard deviation of the parameters.
     """
 
-    population: int = 32
+    population_size: int = 32
     step_size: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.population < 4:
-            raise VmcError(f"The population is {self.population}; CMA-ES needs at least 4 candidates.")
+        if self.population_size < 4:
+            raise VmcError(f"The population is {self.population_size}; CMA-ES needs at least 4 candidates.")
         if not self.step_size > 0:
             raise VmcError(f"The step size is {self.step_size}; it must be above 0.")
 
@@ -163,7 +163,7 @@ class Search:
 
 def _new_strategy(mean: Array, settings: SearchSettings, normal: Any) -> Any:
     options = {
-        "popsize": settings.population,
+        "popsize": settings.population_size,
         "randn": normal,
         "seed": np.nan,  # leaves the global generator alone
         "verbose": -9,

@@ -22,7 +22,7 @@ class SequenceBatch:
         latents: (B, T + 1, Z), one z a frame.
         actions: (B, T, A).
         rewards: (B, T); `rewards[:, t]` is earned by `actions[:, t]`.
-        terminations: (B, T), 1 at steps where a dream shall end (`Latents.over`), else 0.
+        terminations: (B, T), 1 at steps where a dream shall end (`Latents.termination_labels`), else 0.
         mask: (B, T), 1 at real steps, 0 at padding.
     """
 
@@ -38,7 +38,7 @@ class LatentSequences:
 
     Args:
         sample_latents: whether z is drawn from V's posterior in every batch, or is its mean.
-        stall_steps: a stretch of so many steps without a positive reward counts as termination.
+        no_reward_limit: a stretch of so many steps without a positive reward counts as termination.
 
     Attributes:
         active: the numbers of the latent dimensions that hold something, (D,): M is judged by these.
@@ -46,11 +46,11 @@ class LatentSequences:
     """
 
     def __init__(
-        self, latents: Latents, sample_latents: bool, device: torch.device, stall_steps: int | None = None
+        self, latents: Latents, sample_latents: bool, device: torch.device, no_reward_limit: int | None = None
     ) -> None:
         self.lengths = latents.lengths
         self._frames, self._steps = latents.first_frames(), latents.first_steps()
-        self._over = torch.from_numpy(latents.over(stall_steps)).to(device)
+        self._over = torch.from_numpy(latents.termination_labels(no_reward_limit)).to(device)
         self._sample = sample_latents
         self.active, self.silent = (
             torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (latents.active(), ~latents.active())
@@ -85,4 +85,4 @@ class LatentSequences:
 def sequences_of(dynamics: Checkpoint, latents: Latents, device: torch.device) -> LatentSequences:
     """The latents as this M was trained on them."""
     info = dynamics.info
-    return LatentSequences(latents, info["sample_latents"], device, info.get("stall_steps"))
+    return LatentSequences(latents, info["sample_latents"], device, info.get("no_reward_limit"))

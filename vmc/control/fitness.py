@@ -18,12 +18,12 @@ class Scores:
 
     Attributes:
         returns, lengths: of the episodes.
-        counted: what a fitness is a row's mean of: the returns, or what counts of them.
+        shaped_returns: whose mean over a row is a candidate's fitness; the returns, where nothing shapes them.
     """
 
     returns: Array
     lengths: npt.NDArray[np.int64]
-    counted: Array
+    shaped_returns: Array
 
 
 class Fitness(Protocol):

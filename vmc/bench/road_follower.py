@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-class Driver:
+class RoadFollower:
     """Steers towards a point a few tiles ahead and keeps a moderate speed."""
 
     def __init__(self, speed: float = 45.0, ahead: int = 6) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vmc.control.fitness import Array, Scores
 from vmc.envs import make_env
-from vmc.episode import Limits, Outcome, run_episode
-from vmc.evolution.fitness import Array, Scores
+from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.executors import Executor
 from vmc.models.agent import load_body
 from vmc.models.controller import Controller, ControllerSettings
@@ -34,7 +34,7 @@ class EpisodeWorker:
         self._shape = shape
         self._env = make_env(env)
 
-    def run(self, job: EpisodeJob) -> Outcome:
+    def run(self, job: EpisodeJob) -> EpisodeResult:
         self._agent.use(Controller(self._shape, job.parameters))
         return run_episode(self._env, self._agent, job.env_seed, stream(job.env_seed, "agent"), job.limits)
 
@@ -45,7 +45,7 @@ class EpisodeWorker:
 class RealFitness:
     """Fitness in the real environment, on an executor of `EpisodeWorker`s."""
 
-    def __init__(self, executor: Executor[EpisodeJob, Outcome], limits: Limits) -> None:
+    def __init__(self, executor: Executor[EpisodeJob, EpisodeResult], limits: Limits) -> None:
         self._executor = executor
         self._limits = limits
 

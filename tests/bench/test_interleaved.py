@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-import vmc.bench.contest
-from vmc.bench.contest import Entry, Floor, compare
+import vmc.bench.interleaved
+from vmc.bench.interleaved import Entry, Floor, compare
 
 
 class _Clock:
@@ -25,7 +25,7 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(vmc.bench.contest.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(vmc.bench.interleaved.time, "perf_counter", lambda: clock.now)
     return clock
 
 

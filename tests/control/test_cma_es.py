@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import vmc.evolution.search
+import vmc.control.cma_es
+from vmc.control.cma_es import Search, SearchSettings
 from vmc.errors import VmcError
-from vmc.evolution.search import Search, SearchSettings
 
-SETTINGS = SearchSettings(population=8, step_size=0.3)
+SETTINGS = SearchSettings(population_size=8, step_size=0.3)
 NUM_PARAMETERS = 12
 
 
@@ -128,13 +128,13 @@ def test_a_search_of_another_size_is_refused() -> None:
         Search(SETTINGS, 6, seed=0).restore(arrays, values)
 
 
-@pytest.mark.parametrize("values", [{"population": 3}, {"step_size": 0.0}])
+@pytest.mark.parametrize("values", [{"population_size": 3}, {"step_size": 0.0}])
 def test_settings_out_of_bounds_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(VmcError):
         SearchSettings(**values)  # type: ignore[arg-type]
 
 
 def test_the_docstrings_example_runs() -> None:
-    result = doctest.testmod(vmc.evolution.search, extraglobs={"np": np})
+    result = doctest.testmod(vmc.control.cma_es, extraglobs={"np": np})
     assert result.attempted > 0
     assert result.failed == 0

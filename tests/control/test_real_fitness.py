@@ -4,8 +4,8 @@ from functools import partial
 import numpy as np
 from conftest import TOY, ToyRun
 
+from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
-from vmc.evolution.real import EpisodeWorker, RealFitness
 from vmc.executors import make_executor
 from vmc.models.controller import ControllerSettings
 

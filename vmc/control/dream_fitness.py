@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vmc.control.cuda_graph import Episodes, GraphedDreams
+from vmc.control.fitness import Array, Scores
+from vmc.control.return_accumulator import ReturnAccumulator, SoftCap
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld, Noise
-from vmc.envs import Squash
-from vmc.evolution.earnings import STRETCH, Earnings
-from vmc.evolution.fitness import Array, Scores
-from vmc.evolution.graphed import Episodes, GraphedDreams
+from vmc.envs import ActionMap
 from vmc.executors import Executor
 from vmc.models.backbones.contract import Hidden
 from vmc.models.controller import ControllerSettings, controller_outputs
@@ -35,38 +35,38 @@ class DreamJob:
     """Candidates (P, N) on R episodes.
 
     Attributes:
-        held_out: from moments of held-out episodes, not of those that M was trained on.
-        reward_cap: what a stretch of a dream brings beyond so much a step counts a tenth.
-        disturbance: each dream adds correlated noise to C's outputs, of a standard deviation from U(0, `disturbance`).
+        validation: from moments of validation episodes, not of those that M was trained on.
+        soft_cap: shapes the returns.
+        action_noise: each dream adds correlated noise to C's outputs, of a standard deviation from U(0, `action_noise`).
     """
 
     candidates: Array
     seeds: Sequence[int]
-    held_out: bool
-    reward_cap: float | None = None
-    disturbance: float = 0.0
+    validation: bool
+    soft_cap: SoftCap | None = None
+    action_noise: float = 0.0
 
 
 class DreamWorker:
     """Dreams a batch of candidates and episodes on one device.
 
     Args:
-        training, held_out: recorded moments that dreams begin from.
-        squash: the environment's own.
+        training, validation: recorded moments that dreams begin from.
+        action_map: the environment's own.
     """
 
     def __init__(
         self,
         world: DreamWorld,
         training: DreamStarts,
-        held_out: DreamStarts,
+        validation: DreamStarts,
         controller: ControllerSettings,
-        squash: Squash,
+        action_map: ActionMap,
     ) -> None:
         self._world = world
-        self._starts = {False: training, True: held_out}
+        self._starts = {False: training, True: validation}
         self._controller = controller
-        self._squash = squash
+        self._action_map = action_map
         self._graphed: dict[tuple[int, int], GraphedDreams] = {}
 
     def close(self) -> None:
@@ -75,31 +75,33 @@ class DreamWorker:
     @torch.no_grad()
     def run(self, job: DreamJob) -> Scores:
         """Scores (P, R); every candidate meets the same starts and the same random numbers."""
-        latents, hidden = self._starts[job.held_out].draw([stream(seed, "dream/start") for seed in job.seeds])
+        latents, hidden = self._starts[job.validation].draw([stream(seed, "dream/start") for seed in job.seeds])
         device, horizon = latents.device, self._world.settings.horizon
         parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(device)
         noise = _draw_noise(job.seeds, horizon, self._world.latent_size, device)
-        disturbance = _draw_disturbance(job.seeds, job.disturbance, horizon, self._controller.action_size, device)
+        action_noise = _draw_disturbance(job.seeds, job.action_noise, horizon, self._controller.action_size, device)
         dream = self._dream_on_gpu if device.type == "cuda" else self._dream
-        episodes = Episodes(latents, hidden, noise, disturbance)
-        earnings, lengths = dream(parameters, episodes, job.reward_cap)
+        episodes = Episodes(latents, hidden, noise, action_noise)
+        sums, lengths = dream(parameters, episodes, job.soft_cap)
         grid = (len(parameters), len(latents))
-        returns, counted = (sums.double().cpu().numpy().reshape(grid) for sums in (earnings.returns, earnings.counted))
-        return Scores(returns, lengths.cpu().numpy().reshape(grid), counted)
+        returns, shaped = (each.double().cpu().numpy().reshape(grid) for each in (sums.returns, sums.shaped_returns))
+        return Scores(returns, lengths.cpu().numpy().reshape(grid), shaped)
 
     def _dream_on_gpu(
-        self, parameters: Tensor, episodes: Episodes, reward_cap: float | None
-    ) -> tuple[Earnings, Tensor]:
+        self, parameters: Tensor, episodes: Episodes, soft_cap: SoftCap | None
+    ) -> tuple[ReturnAccumulator, Tensor]:
         shape = (len(parameters), len(episodes.latents))
         if shape not in self._graphed:
-            self._graphed[shape] = GraphedDreams(self._world, self._controller, self._squash, parameters, episodes)
-        return self._graphed[shape].run(parameters, episodes, reward_cap)
+            self._graphed[shape] = GraphedDreams(self._world, self._controller, self._action_map, parameters, episodes)
+        return self._graphed[shape].run(parameters, episodes, soft_cap)
 
-    def _dream(self, parameters: Tensor, episodes: Episodes, reward_cap: float | None) -> tuple[Earnings, Tensor]:
+    def _dream(
+        self, parameters: Tensor, episodes: Episodes, soft_cap: SoftCap | None
+    ) -> tuple[ReturnAccumulator, Tensor]:
         """What each of the P * R dreams earned, and its length; those that have ended stop costing."""
-        latents, hidden, noise, disturbance = episodes
+        latents, hidden, noise, action_noise = episodes
         dreams = _Dreams.begin(len(parameters), latents, hidden)
-        earnings = Earnings(dreams.alive.numel(), latents.device)
+        returns = ReturnAccumulator(dreams.alive.numel(), latents.device, soft_cap)
         lengths = torch.zeros(dreams.alive.numel(), dtype=torch.int64, device=latents.device)
         for t in range(self._world.settings.horizon):
             if t % _COMPACT_EVERY == 0:
@@ -109,18 +111,17 @@ class DreamWorker:
             candidates = parameters[dreams.candidates]
             outputs = controller_outputs(self._controller, candidates, dreams.latents, dreams.hidden)
             columns = dreams.episodes.flatten()
-            actions = self._squash.torch(outputs + disturbance[t, columns])
+            actions = self._action_map.torch(outputs + action_noise[t, columns])
             at_t = Noise(*(numbers[t, columns] for numbers in noise))
             step = self._world.step(dreams.latents, dreams.hidden, actions, at_t)
             alive, rows = dreams.alive.flatten(), dreams.rows(len(latents))
-            earnings.add(torch.where(alive, step.rewards, 0), rows)
+            returns.add(torch.where(alive, step.rewards, 0), rows)
             lengths.index_add_(0, rows, alive.long())
-            if (t + 1) % STRETCH == 0:
-                earnings.close_stretch(reward_cap)
+            returns.end_step()
             alive = (alive & ~step.terminated).view_as(dreams.alive)
             dreams = dreams._replace(latents=step.latents, hidden=step.hidden, alive=alive)
-        earnings.close_stretch(reward_cap)
-        return earnings, lengths
+        returns.finish()
+        return returns, lengths
 
 
 class _Dreams(NamedTuple):
@@ -174,23 +175,23 @@ class DreamFitness:
     """Fitness in the dream, by blocks of candidates that the workers share.
 
     Args:
-        held_out: start from held-out episodes.
-        reward_cap, disturbance: as a `DreamJob` has them.
+        validation: start from validation episodes.
+        soft_cap, action_noise: as a `DreamJob` has them.
         block_size: about how many dreams a block has; None makes one block of all.
     """
 
     def __init__(
         self,
         executor: Executor[DreamJob, Scores],
-        held_out: bool,
-        reward_cap: float | None = None,
-        disturbance: float = 0.0,
+        validation: bool,
+        soft_cap: SoftCap | None = None,
+        action_noise: float = 0.0,
         block_size: int | None = BLOCK_SIZE,
     ) -> None:
         self._executor = executor
-        self._held_out = held_out
-        self._reward_cap = reward_cap
-        self._disturbance = disturbance
+        self._validation = validation
+        self._soft_cap = soft_cap
+        self._action_noise = action_noise
         self._block_size = block_size
 
     def evaluate(
@@ -200,16 +201,16 @@ class DreamFitness:
         num_blocks = ceil(num_dreams / (self._block_size or num_dreams))
         blocks = np.array_split(candidates, min(num_blocks, len(candidates)))
         scores: list[Scores | None] = [None] * len(blocks)
-        jobs = [DreamJob(block, seeds, self._held_out, self._reward_cap, self._disturbance) for block in blocks]
+        jobs = [DreamJob(block, seeds, self._validation, self._soft_cap, self._action_noise) for block in blocks]
         for position, block_scores in self._executor.map(jobs):
             scores[position] = block_scores
             if on_episodes is not None:
                 on_episodes(block_scores.returns.size)
         done = [block_scores for block_scores in scores if block_scores is not None]
-        returns, lengths, counted = (
-            np.concatenate([getattr(each, name) for each in done]) for name in ("returns", "lengths", "counted")
+        returns, lengths, shaped = (
+            np.concatenate([getattr(each, name) for each in done]) for name in ("returns", "lengths", "shaped_returns")
         )
-        return Scores(returns, lengths, counted)
+        return Scores(returns, lengths, shaped)
 
 
 def _draw_noise(seeds: Sequence[int], horizon: int, latent_size: int, device: torch.device) -> Noise:
@@ -228,7 +229,7 @@ def _draw_disturbance(
     columns = np.zeros((len(seeds), horizon, action_size), np.float32)
     if largest:
         for column, seed in zip(columns, seeds, strict=True):
-            generator, process = stream(seed, "dream/disturbance"), OrnsteinUhlenbeck(action_size, CORRELATION_STEPS)
+            generator, process = stream(seed, "dream/action_noise"), OrnsteinUhlenbeck(action_size, CORRELATION_STEPS)
             scale = generator.uniform(0, largest)
             process.reset(generator)
             column[:] = [scale * process.step() for _ in range(horizon)]
