@@ -10,17 +10,20 @@ import gymnasium
 
 if TYPE_CHECKING:
     from vmc.control.cma_es import Search, SearchSettings
-    from vmc.dream.world import DreamSettings, DreamWorld, Noise
+    from vmc.dream.settings import DreamSettings
+    from vmc.dream.world import DreamWorld
     from vmc.envs import Task, add_task, make_env
     from vmc.episode import Trajectory, run_episode
     from vmc.errors import VmcError
     from vmc.library import Run, load_run
+    from vmc.models.dynamics.noise import Noise, draw_noise
     from vmc.stages.pipeline import PipelineSettings, run_pipeline
     from vmc.storage.rollouts import RolloutDataset
 
 _HOMES = {
     "vmc.dream.settings": ("DreamSettings",),
-    "vmc.dream.world": ("DreamWorld", "Noise"),
+    "vmc.dream.world": ("DreamWorld",),
+    "vmc.models.dynamics.noise": ("Noise", "draw_noise"),
     "vmc.envs": ("Task", "add_task", "make_env"),
     "vmc.episode": ("Trajectory", "run_episode"),
     "vmc.errors": ("VmcError",),
@@ -44,6 +47,7 @@ __all__ = [
     "Trajectory",
     "VmcError",
     "add_task",
+    "draw_noise",
     "load_run",
     "make_env",
     "run_episode",

@@ -140,7 +140,7 @@ def train_controller(
         f"C: mean return {counters.best_return:.1f} on {settings.validation_episodes} validation episodes in {where}, "
         f"best of generation {counters.best_generation} of {counters.generation}."
     )
-    steps = ", ".join(f"{number} {place}" for place, number in counters.steps.items())
+    steps = ", ".join(f"{number} {place}" for place, number in counters.num_steps.items())
     click.echo(f"environment steps: {steps}; {counters.seconds:.0f} s.")
 
 
@@ -183,7 +183,7 @@ def test(
     several = temperatures is not None and len(temperatures) > 1
     if settings.dream or several:
         _tell_starts(data, run)
-    if several:
+    if temperatures is not None and several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
         print_temperatures(evaluate_temperatures(settings, temperatures, data, run, device, workers))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vmc.dream.loading import load_dream
-from vmc.dream.observations import decoded
+from vmc.dream.observations import as_array, check_pictures
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld
@@ -27,8 +27,9 @@ from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.models.agent import Agent, load_agent
 from vmc.models.checkpoints import controller_folder, vae_checkpoint
-from vmc.models.dynamics import MDNRNN
-from vmc.models.vae import ConvVAE, VisionModel
+from vmc.models.chunks import decode_frames
+from vmc.models.dynamics.contract import WorldModel
+from vmc.models.vision.contract import Vision
 from vmc.seeding import stream
 from vmc.storage.checkpoint import has_checkpoint
 
@@ -42,13 +43,15 @@ class Run:
         env: the environment that it was trained on.
         vae, dynamics: V and M, in evaluation mode, on the CPU.
         starts: recorded moments, with M's state at each, that dreams can begin at.
+        settings: of the dream that C was evolved in.
     """
 
     path: Path
     env: str
-    vae: VisionModel
-    dynamics: MDNRNN
+    vae: Vision
+    dynamics: WorldModel
     starts: DreamStarts
+    settings: DreamSettings
 
     def agent(self) -> Agent:
         """V, M and C as a policy for the real environment: `reset(rng)`, then `act(frame)` on (64, 64, 3) frames.
@@ -73,9 +76,9 @@ class Run:
         finally:
             env.close()
 
-    def dream(self, temperature: float = 1.0) -> DreamWorld:
-        """M as an environment: `step(latents, hidden, actions, noise)` on batches of any size."""
-        return DreamWorld(self.dynamics, DreamSettings(temperature))
+    def dream(self) -> DreamWorld:
+        """M as an environment: `step(state, actions, noise, settings)` on batches of any size."""
+        return DreamWorld(self.dynamics)
 
     @torch.no_grad()
     def encode(self, frames: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -88,9 +91,8 @@ class Run:
         Raises:
             VmcError: V sees vectors, which are no pictures.
         """
-        if not isinstance(self.vae, ConvVAE):
-            raise VmcError(f"V of {self.path} sees vectors: there are no pictures to decode.", "Use `run.vae.decode`.")
-        return decoded(self.vae, latents)
+        check_pictures(self.vae)
+        return as_array(decode_frames(self.vae, latents))
 
 
 def load_run(path: str | Path) -> Run:
@@ -101,4 +103,4 @@ def load_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     dream = load_dream(folder)
-    return Run(folder, vae_checkpoint(folder).info["env"], dream.vae, dream.dynamics, dream.starts)
+    return Run(folder, vae_checkpoint(folder).info["env"], dream.vae, dream.dynamics, dream.starts, dream.settings)

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.envs.action_map import ActionMap
-from vmc.episode import Action, Frame
+from vmc.episode import Decision, Frame
 
-# Of the noise that is added to C's outputs, in collected drives and in dreams.
+# Of the noise on C's outputs, in collected episodes and in dreams.
 CORRELATION_STEPS = 10.0
 
 
@@ -22,12 +22,12 @@ class RandomPolicy:
         self._rng = rng
         self._steps_left = 0
 
-    def act(self, frame: Frame) -> Action:
+    def act(self, frame: Frame) -> Decision:
         if self._steps_left == 0:
             self._steps_left = int(self._rng.integers(1, 11))
             self._action = self._action_map.sample(self._rng)
         self._steps_left -= 1
-        return self._action
+        return Decision(self._action)
 
 
 class OrnsteinUhlenbeck:
@@ -52,22 +52,22 @@ class OrnsteinUhlenbeck:
         return x
 
 
-class Exploration:
-    """What is done to C's outputs when it collects, so that M sees what other actions lead to.
+class ActionNoise:
+    """Noise on C's outputs while it collects episodes.
 
-    A driver's actions follow from what it sees: from them alone M cannot learn what an action does. Each episode draws
-    the standard deviation of its correlated noise from U(0, `noise`), and from U(0, 1/50) the rate at which bursts
-    begin: 5 to 30 steps of one random output, after which C has to find back.
+    C's actions follow from what it sees, so M could not learn from them alone what an action does. Each episode draws
+    the standard deviation of its correlated noise from U(0, `largest`), and from U(0, 1/50) the rate of bursts: 5 to 30
+    steps of one random output, after which C has to recover.
     """
 
-    def __init__(self, size: int, noise: float) -> None:
+    def __init__(self, size: int, largest: float) -> None:
         self._size = size
-        self._noise = noise
+        self._largest = largest
         self._process = OrnsteinUhlenbeck(size, CORRELATION_STEPS)
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._scale, self._burst_rate = rng.uniform(0, self._noise), rng.uniform(0, 0.02)
+        self._scale, self._burst_rate = rng.uniform(0, self._largest), rng.uniform(0, 0.02)
         self._steps_left = 0
         self._process.reset(rng)
 
@@ -80,8 +80,8 @@ class Exploration:
         if self._steps_left:
             self._steps_left -= 1
             return self._held
-        disturbed: npt.NDArray[np.float32] = outputs + np.float32(self._scale) * noise.astype(np.float32)
-        return disturbed
+        noisy: npt.NDArray[np.float32] = outputs + np.float32(self._scale) * noise.astype(np.float32)
+        return noisy
 
 
 class BrownianPolicy:
@@ -98,8 +98,8 @@ class BrownianPolicy:
     def reset(self, rng: np.random.Generator) -> None:
         self._noise.reset(rng)
 
-    def act(self, frame: Frame) -> Action:
-        return self._action_map(self._noise.step())
+    def act(self, frame: Frame) -> Decision:
+        return Decision(self._action_map(self._noise.step()))
 
 
 POLICIES = {"random": RandomPolicy, "brownian": BrownianPolicy}

@@ -15,8 +15,9 @@ import torch
 from vmc.bench.floors import gemm
 from vmc.bench.interleaved import Entry, Result, compare
 from vmc.bench.models import (
-    ACTION_SIZE,
+    ACTION_MAP,
     CONTROLLER,
+    LATENT_SIZE,
     head_operations,
     make_latents,
     make_models,
@@ -28,10 +29,11 @@ from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamWorld
-from vmc.envs import CARRACING, BoxActionMap
+from vmc.envs import CARRACING
 from vmc.episode import Limits
 from vmc.executors import available_cores, make_executor
-from vmc.models.controller import controller_outputs
+from vmc.models.controller import population_outputs
+from vmc.models.dynamics.state import State
 
 _POPULATION, _ROLLOUTS, _HORIZON = 64, 16, 64
 _CANDIDATES = np.zeros((_POPULATION, CONTROLLER.num_parameters))
@@ -81,9 +83,8 @@ def _make_worker(device: torch.device) -> DreamWorker:
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     dynamics.to(device)
     starts = record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
-    action_map = BoxActionMap.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
-    world = DreamWorld(dynamics, DreamSettings(horizon=_HORIZON))
-    return DreamWorker(world, starts, starts, CONTROLLER, action_map)
+    world, settings = DreamWorld(dynamics), DreamSettings(horizon=_HORIZON)
+    return DreamWorker(world, settings, starts, starts, CONTROLLER, ACTION_MAP)
 
 
 def _dream_here(worker: DreamWorker) -> int:
@@ -104,16 +105,16 @@ def _dream_alone(steps: int, device: torch.device) -> int:
     """One dream as one would first write it: torch.distributions and the module's own forward."""
     _, dynamics = make_models()
     dynamics.to(device)
-    hidden = dynamics.initial_hidden(1)
-    latent = torch.zeros(1, CONTROLLER.latent_size, device=device)
+    state = dynamics.initial(torch.zeros(1, LATENT_SIZE, device=device))
     parameters = torch.zeros(1, CONTROLLER.num_parameters, device=device)
     for _ in range(steps):
-        action = controller_outputs(CONTROLLER, parameters, latent, hidden).tanh()
-        prediction, hidden = dynamics(latent[:, None], action[:, None], hidden)
-        mixture = prediction.mixture
+        action = population_outputs(CONTROLLER, parameters, dynamics.features(state)).tanh()
+        latent, *memory = state
+        h, last = dynamics.unroll(torch.cat([latent, action], dim=1)[:, None], tuple(memory))
+        mixture, _, termination_logit = dynamics.heads(h)
         component = torch.distributions.Categorical(logits=mixture.log_weights).sample()[..., None]
         mean, log_std = (field.gather(-1, component).squeeze(-1) for field in (mixture.means, mixture.log_stds))
-        latent = torch.distributions.Normal(mean, log_std.exp()).sample()[:, 0]
-        if torch.sigmoid(prediction.termination_logit).item() > 2:
+        state = State((torch.distributions.Normal(mean, log_std.exp()).sample()[:, 0], *last))
+        if torch.sigmoid(termination_logit).item() > 2:
             break
     return steps

@@ -19,14 +19,7 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 
 from vmc.bench.floors import copy, gemm
 from vmc.bench.interleaved import Entry, Result, compare
-from vmc.bench.models import (
-    CONTROLLER,
-    arrays,
-    encoder_operations,
-    make_models,
-    make_run,
-    recurrence_operations,
-)
+from vmc.bench.models import CONTROLLER, encoder_operations, make_models, make_run, recurrence_operations
 from vmc.bench.road_follower import RoadFollower
 from vmc.config import make_settings
 from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
@@ -35,10 +28,11 @@ from vmc.envs.carracing import FastCarRacing
 from vmc.envs.preprocess import PreprocessedFrames, resize
 from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.executors import Worker, make_executor
-from vmc.models.agent import Agent, Memory
-from vmc.models.controller import Controller
-from vmc.models.vae import to_input
-from vmc.models.vision import Vision
+from vmc.models.agent import Agent
+from vmc.models.controller import LinearController
+from vmc.models.dynamics.lstm_step import LSTMStep
+from vmc.models.vision.conv import to_input
+from vmc.models.vision.encoder import Encoder
 from vmc.policies import BrownianPolicy
 from vmc.seeding import stream
 from vmc.stages.collect import collect
@@ -102,16 +96,18 @@ def bench_step(rounds: int, steps: int) -> list[Result]:
     env, crop = FastCarRacing(), get_task(CARRACING).crop_rows
     picture, _ = env.reset(seed=0)
     frame, _ = PreprocessedFrames(FastCarRacing(), crop).reset(seed=0)
-    vae, dynamics = make_models()
-    vision, memory, agent = Vision(arrays(vae)), Memory(dynamics.settings, arrays(dynamics)), _agent()
-    memory.reset()
-    latent, _ = vision.encode(frame)
-    controller, action_map = _controller(), action_map_of(CARRACING, env)
+    (vae, dynamics), (encoder, step) = make_models(), _parts()
+    latent, _ = encoder.encode(frame)
+    state = step.initial(latent)
+    agent, controller, action_map = _agent(), _controller(), action_map_of(CARRACING, env)
     parts: dict[str, tuple[Callable[[], Any], float | None]] = {
         "resize": (lambda: resize(np.ascontiguousarray(picture[:crop])), None),
-        "V's encoder": (lambda: vision.encode(frame), encoder_operations(vae)),
-        "M's step": (lambda: memory.step(latent, actions[0]), recurrence_operations(dynamics)),
-        "C and action_map": (lambda: action_map(controller(latent, memory.h, memory.c)), 2 * CONTROLLER.num_parameters),
+        "V's encoder": (lambda: encoder.encode(frame), encoder_operations(vae)),
+        "M's step": (lambda: step.observe(state, actions[0], latent), recurrence_operations(dynamics)),
+        "C and action map": (
+            lambda: action_map(controller.act(step.features(state))),
+            2 * CONTROLLER.num_parameters,
+        ),
     }
     entries = [
         Entry("whole step", partial(_replay, PreprocessedFrames(env, crop), actions, agent.act)),
@@ -193,15 +189,19 @@ def _repeat(part: Callable[[], Any], times: int) -> int:
     return times
 
 
-def _controller() -> Controller:
-    return Controller(CONTROLLER, np.zeros(CONTROLLER.num_parameters))
+def _controller() -> LinearController:
+    return LinearController(CONTROLLER, np.zeros(CONTROLLER.num_parameters))
+
+
+def _parts() -> tuple[Encoder, LSTMStep]:
+    """V's encoder and M's step, from a run's checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        vae, dynamics = make_run(Path(folder))
+        return Encoder(vae), LSTMStep(dynamics.weights, dynamics.graphs)
 
 
 def _agent() -> Agent:
-    vae, dynamics = make_models()
-    action_map = action_map_of(CARRACING, CarRacing())
-    memory = Memory(dynamics.settings, arrays(dynamics))
-    agent = Agent(Vision(arrays(vae)), memory, action_map, sample_latents=True)
+    agent = Agent(*_parts(), action_map_of(CARRACING, CarRacing()), sample_latents=True)
     agent.use(_controller())
     agent.reset(np.random.default_rng(0))
     return agent
@@ -210,15 +210,15 @@ def _agent() -> Agent:
 def _torch_policy() -> Callable[[Any], Any]:
     """The agent as one would first write it: V's encoder, an LSTM and a linear layer in eager PyTorch."""
     vae, dynamics = make_models()
-    controller = torch.nn.Linear(CONTROLLER.latent_size + CONTROLLER.hidden_size, CONTROLLER.action_size)
-    state = [dynamics.initial_hidden(1)]
+    controller = torch.nn.Linear(CONTROLLER.input_size, CONTROLLER.action_size)
+    memory = [(torch.zeros(1, 1, dynamics.settings.hidden_size),) * 2]
 
     @torch.no_grad()
     def act(frame: npt.NDArray[np.uint8]) -> Any:
         mean, log_variance = vae.encode(to_input(torch.from_numpy(frame)[None]))
         latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        action = controller(torch.cat([latent, state[0].h], dim=1)).tanh()
-        _, state[0] = dynamics(latent[:, None], action[:, None], state[0])
+        action = controller(torch.cat([latent, memory[0][0][0]], dim=1)).tanh()
+        _, memory[0] = dynamics.lstm(torch.cat([latent, action], dim=1)[:, None], memory[0])
         return action.numpy()
 
     return act

@@ -14,7 +14,7 @@ import gymnasium as gym
 from vmc.bench.dreaming import bench_dream
 from vmc.bench.driving import bench_collection, bench_workers
 from vmc.bench.learning import bench_mdrnn, bench_vae
-from vmc.bench.models import CONTROLLER
+from vmc.bench.models import ACTION_SIZE, LATENT_SIZE
 from vmc.config import make_settings
 from vmc.envs import CARRACING
 from vmc.errors import VmcError
@@ -25,7 +25,7 @@ from vmc.stages.pipeline import PipelineSettings, due_stages
 from vmc.stages.settings import CollectSettings
 
 _STEPS = 300
-_LATENT_BYTES = 4 * (2 * CONTROLLER.latent_size + CONTROLLER.action_size + 1)
+_LATENT_BYTES = 4 * (2 * LATENT_SIZE + ACTION_SIZE + 1)
 _FRAME_BYTES = 64 * 64 * 3
 
 

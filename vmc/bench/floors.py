@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vmc.bench.interleaved import Floor
-from vmc.dream.linear import PackedLinear
+from vmc.models.packed_linear import PackedLinear
 
 _GEMM_SIZE = 1024
 _COPY_BYTES = 64 * 2**20  # more than a cache holds

@@ -13,10 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vmc.bench.floors import gemm
 from vmc.bench.interleaved import Entry, Result, compare
-from vmc.bench.models import head_operations, make_latents, recurrence_operations
+from vmc.bench.models import LATENT_SIZE, head_operations, make_latents, make_models, recurrence_operations
 from vmc.config import make_settings
-from vmc.envs import CARRACING, FRAME_SHAPE
-from vmc.models.loading import make_vision
+from vmc.envs import CARRACING
 from vmc.stages.device import one_thread
 from vmc.stages.settings import TrainMDRNNSettings, TrainVAESettings
 from vmc.stages.train_mdrnn import DynamicsTraining
@@ -31,7 +30,7 @@ def bench_vae(rounds: int, device: torch.device) -> list[Result]:
     """Frames/s of V's training with its loader, against the same updates on one batch that is already there."""
     settings = make_settings(TrainVAESettings, CARRACING, {"epochs": 1})
     frames = np.random.default_rng(0).integers(0, 256, (settings.batch_size * _BATCHES, 64, 64, 3), np.uint8)
-    vae = make_vision("conv", CARRACING, FRAME_SHAPE)
+    vae = make_models()[0].train().requires_grad_(True)
     training = VAETraining(settings, vae, FramesInMemory(frames, settings.batch_size, 0), frames, device)
     batch = torch.from_numpy(frames[: settings.batch_size]).to(device)
     noise = torch.zeros(len(batch), training.module.settings.latent_size, device=device)
@@ -50,15 +49,18 @@ def bench_vae(rounds: int, device: torch.device) -> list[Result]:
 def bench_mdrnn(rounds: int, device: torch.device) -> list[Result]:
     """Steps/s of M's training with drawing z and padding, against the same updates on one batch."""
     settings = make_settings(TrainMDRNNSettings, CARRACING, {"epochs": 1, "batch_size": _EPISODES})
-    training = DynamicsTraining(settings, make_latents(_EPISODES + 1, _EPISODE_LENGTH), device)
+    training = DynamicsTraining(
+        settings, make_latents(_EPISODES + 1, _EPISODE_LENGTH), np.ones(LATENT_SIZE, bool), device
+    )
     steps = _EPISODES * _EPISODE_LENGTH
     batch = training.batch(0, 0)
 
     def update() -> None:
         training.train_batch(batch)
 
+    dynamics = make_models()[1]
     # The backward pass costs twice the forward.
-    operations = 3 * (recurrence_operations(training.module) + head_operations(training.module))
+    operations = 3 * (recurrence_operations(dynamics) + head_operations(dynamics))
     entries = [
         Entry("no loading", partial(_repeat, update, 1, steps), operations),
         Entry("vmc train-mdrnn", partial(_drain, training, 1, steps), operations),

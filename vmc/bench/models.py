@@ -8,33 +8,38 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vmc.envs import CARRACING, get_task
-from vmc.models.checkpoints import dynamics_folder, model_info, vae_folder
-from vmc.models.controller import ControllerSettings
-from vmc.models.dynamics import MDNRNN
-from vmc.models.dynamics_settings import DynamicsSettings
-from vmc.models.vae import ConvVAE
-from vmc.storage.checkpoint import save_checkpoint
+from vmc.envs import CARRACING, FRAME_SHAPE, BoxActionMap, get_task
+from vmc.models.checkpoints import dynamics_folder, vae_folder
+from vmc.models.controller import LinearSettings
+from vmc.models.dynamics.lstm import LSTM
+from vmc.models.loading import arrays_of, dynamics_info, vision_graphs, vision_info
+from vmc.models.vision.conv import ConvVAE
+from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.latents import Latents
+from vmc.storage.rollouts import FrameKind
 
-ACTION_SIZE = 3
-CONTROLLER = ControllerSettings(get_task(CARRACING).latent_size, get_task(CARRACING).hidden_size, ACTION_SIZE)
+LATENT_SIZE, HIDDEN_SIZE, ACTION_SIZE = get_task(CARRACING).latent_size, get_task(CARRACING).hidden_size, 3
+CONTROLLER = LinearSettings("zh", LATENT_SIZE + HIDDEN_SIZE, ACTION_SIZE)
+ACTION_MAP = BoxActionMap.from_bounds([-1] * ACTION_SIZE, [1] * ACTION_SIZE)
 
 
-def make_models() -> tuple[ConvVAE, MDNRNN]:
+def make_models() -> tuple[ConvVAE, LSTM]:
     """V and M for CarRacing, untrained."""
     torch.manual_seed(0)
     vae = ConvVAE().eval().requires_grad_(False)
-    dynamics = MDNRNN(DynamicsSettings(CONTROLLER.latent_size, ACTION_SIZE)).eval().requires_grad_(False)
+    dynamics = LSTM(LSTM.Settings(LATENT_SIZE, ACTION_SIZE, HIDDEN_SIZE)).eval().requires_grad_(False)
     return vae, dynamics
 
 
-def make_run(run: Path) -> None:
-    """A run folder that holds them, for workers to load."""
+def make_run(run: Path) -> tuple[Checkpoint, Checkpoint]:
+    """A run folder that holds them, for workers to load; their checkpoints."""
     vae, dynamics = make_models()
-    vae_hash = save_checkpoint(vae_folder(run), "best", model_info(vae.settings) | {"env": CARRACING}, arrays(vae))
-    info = model_info(dynamics.settings) | {"vae": vae_hash, "sample_latents": True}
-    save_checkpoint(dynamics_folder(run), "best", info, arrays(dynamics))
+    info = vision_info("conv", vae) | {"env": CARRACING, "action_map": ACTION_MAP.to_json()}
+    graphs = vision_graphs(vae, FrameKind(FRAME_SHAPE, "uint8"))
+    vae_hash = save_checkpoint(vae_folder(run), "best", info, arrays_of(vae), graphs=graphs)
+    kept = {"vae": vae_hash, "sample_latents": True, "no_reward_limit": None, "action_map": ACTION_MAP.to_json()}
+    save_checkpoint(dynamics_folder(run), "best", dynamics_info("lstm", dynamics) | kept, arrays_of(dynamics))
+    return load_checkpoint(vae_folder(run), "best", ""), load_checkpoint(dynamics_folder(run), "best", "")
 
 
 def encoder_operations(vae: ConvVAE) -> float:
@@ -45,28 +50,23 @@ def encoder_operations(vae: ConvVAE) -> float:
     return float(counter.get_total_flops())
 
 
-def recurrence_operations(dynamics: MDNRNN) -> float:
+def recurrence_operations(dynamics: LSTM) -> float:
     """Multiplications and additions of one step of the LSTM, without the heads."""
     m = dynamics.settings
     return 2 * 4 * m.hidden_size * (m.latent_size + m.action_size + m.hidden_size)
 
 
-def head_operations(dynamics: MDNRNN) -> float:
+def head_operations(dynamics: LSTM) -> float:
     """Multiplications and additions of M's mixture, reward and termination for one step."""
     m = dynamics.settings
     return 2 * m.hidden_size * (3 * m.latent_size * m.num_mixtures + 2)
-
-
-def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    """A module's weights as NumPy arrays."""
-    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
 
 
 def make_latents(episodes: int, length: int) -> Latents:
     """Made-up latent episodes of one length; the fourth is held out, as ever."""
     rng = np.random.default_rng(0)
     frames, steps = episodes * (length + 1), episodes * length
-    shapes = ((frames, CONTROLLER.latent_size), (frames, CONTROLLER.latent_size), (steps, ACTION_SIZE), (steps,))
+    shapes = ((frames, LATENT_SIZE), (frames, LATENT_SIZE), (steps, ACTION_SIZE), (steps,))
     means, log_variances, actions, rewards = (rng.standard_normal(shape, np.float32) for shape in shapes)
     lengths = np.full(episodes, length)
     return Latents(means, log_variances, actions, rewards, np.arange(episodes), lengths, np.zeros(episodes, bool))

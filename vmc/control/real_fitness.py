@@ -13,7 +13,7 @@ from vmc.envs import make_env
 from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.executors import Executor
 from vmc.models.agent import load_body
-from vmc.models.controller import Controller, ControllerSettings
+from vmc.models.controller import LinearController, LinearSettings
 from vmc.seeding import stream
 
 
@@ -29,13 +29,13 @@ class EpisodeJob:
 class EpisodeWorker:
     """Keeps an environment, V's encoder and M; runs whole episodes for any candidate of one shape."""
 
-    def __init__(self, run: Path, env: str, shape: ControllerSettings) -> None:
-        self._agent, _ = load_body(run, env)
+    def __init__(self, run: Path, env: str, shape: LinearSettings) -> None:
+        self._agent, _ = load_body(run, env, shape.inputs)
         self._shape = shape
         self._env = make_env(env)
 
     def run(self, job: EpisodeJob) -> EpisodeResult:
-        self._agent.use(Controller(self._shape, job.parameters))
+        self._agent.use(LinearController(self._shape, job.parameters))
         return run_episode(self._env, self._agent, job.env_seed, stream(job.env_seed, "agent"), job.limits)
 
     def close(self) -> None:
@@ -54,8 +54,8 @@ class RealFitness:
     ) -> Scores:
         jobs = [EpisodeJob(candidate, seed, self._limits) for candidate in candidates for seed in seeds]
         returns, lengths = np.empty(len(jobs)), np.empty(len(jobs), np.int64)
-        for position, outcome in self._executor.map(jobs):
-            returns[position], lengths[position] = outcome.episode_return, outcome.episode_length
+        for position, result in self._executor.map(jobs):
+            returns[position], lengths[position] = result.episode_return, result.episode_length
             if on_episodes is not None:
                 on_episodes(1)
         shape = (len(candidates), len(seeds))

@@ -13,7 +13,8 @@ from vmc.dream.actions import to_vectors
 from vmc.dream.loading import TrainedDream
 from vmc.dream.observations import as_array
 from vmc.dream.settings import DreamSettings
-from vmc.dream.world import DreamWorld, Noise
+from vmc.dream.world import DreamWorld
+from vmc.models.dynamics.noise import Noise, NoiseSizes, draw_numbers
 
 Bools = npt.NDArray[np.bool_]
 
@@ -24,22 +25,20 @@ _DRAWN_AT_ONCE = 16
 class DreamBatch:
     """N dreams of one world.
 
-    What a dream meets depends on its own generator and actions alone: each episode takes from it a start, then
-    blocks of noise.
+    A dream depends on its own generator and actions alone: each episode takes from the generator a start, then blocks
+    of noise.
 
     Attributes:
-        latents: (N, Z).
-        hidden: M's states, (N, H).
+        state: M's, of N rows.
     """
 
     def __init__(self, dream: TrainedDream, settings: DreamSettings, num_dreams: int) -> None:
-        self._starts, self._space = dream.starts, dream.action_space
-        self._world = DreamWorld(dream.dynamics, settings)
+        self._starts, self._space, self._settings = dream.starts, dream.action_space, settings
+        self._world = DreamWorld(dream.dynamics)
         self._device = dream.starts.means.device
-        self._noise = _NoiseBlocks(num_dreams, self._world.latent_size)
-        self.hidden = dream.dynamics.initial_hidden(num_dreams)
-        self.hidden = self.hidden._replace(c=self.hidden.c.clone())  # not the same zeros: rows are written to
-        self.latents = self.hidden.h.new_zeros(num_dreams, self._world.latent_size)
+        self._noise = _NoiseBlocks(num_dreams, self._world.noise_sizes)
+        latents = torch.zeros(num_dreams, dream.dynamics.settings.latent_size, device=self._device)
+        self.state = dream.dynamics.initial(latents).map(torch.clone)  # rows are written to
 
     def begin(self, rows: Bools, generators: Sequence[np.random.Generator]) -> None:
         """Begins new episodes of some dreams.
@@ -49,10 +48,8 @@ class DreamBatch:
             generators: of all N; those of `rows` are drawn from, now and until the next call.
         """
         chosen = np.flatnonzero(rows).tolist()
-        latents, hidden = self._starts.draw([generators[row] for row in chosen])
-        where = torch.tensor(chosen, device=self._device)
-        self.latents[where] = latents
-        self.hidden.h[where], self.hidden.c[where] = hidden.h, hidden.c
+        drawn = self._starts.draw([generators[row] for row in chosen])
+        self.state.copy_rows(torch.tensor(chosen, device=self._device), drawn)
         self._noise.restart(chosen, generators)
 
     def step(self, actions: npt.NDArray[Any], going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
@@ -70,20 +67,20 @@ class DreamBatch:
         Raises:
             VmcError: actions of another shape, not finite, or not among the discrete ones.
         """
-        vectors = to_vectors(self._space, actions, len(self.latents))
+        vectors = to_vectors(self._space, actions, len(going))
         noise = Noise(*(torch.from_numpy(numbers).to(self._device) for numbers in self._noise.draw(going)))
-        step = self._world.step(self.latents, self.hidden, torch.from_numpy(vectors).to(self._device), noise)
-        self.latents, self.hidden = step.latents, step.hidden
+        step = self._world.step(self.state, torch.from_numpy(vectors).to(self._device), noise, self._settings)
+        self.state = step.state
         return as_array(step.rewards.double()), as_array(step.terminated)
 
 
 class _NoiseBlocks:
     """The next random numbers of N dreams, each from its own stream."""
 
-    def __init__(self, num_dreams: int, latent_size: int) -> None:
-        shape = (num_dreams, _DRAWN_AT_ONCE, latent_size)
-        self._uniform, self._normal = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self._termination = np.zeros(shape[:2], np.float32)
+    def __init__(self, num_dreams: int, sizes: NoiseSizes) -> None:
+        self._sizes, shape = sizes, (num_dreams, _DRAWN_AT_ONCE)
+        self._uniform, self._normal = (np.zeros((*shape, size), np.float32) for size in sizes)
+        self._termination = np.zeros(shape, np.float32)
         self._generators: dict[int, np.random.Generator] = {}
         self._next = np.zeros(num_dreams, np.int64)
         self._rows = np.arange(num_dreams)
@@ -96,10 +93,8 @@ class _NoiseBlocks:
     def draw(self, going: Bools) -> tuple[npt.NDArray[np.float32], ...]:
         """A step's numbers, the fields of `Noise`; where a dream is not going, any numbers."""
         for row in np.flatnonzero(going & (self._next == _DRAWN_AT_ONCE)).tolist():
-            generator = self._generators[row]
-            uniform = generator.random((_DRAWN_AT_ONCE, self._uniform.shape[2] + 1), np.float32)
-            self._uniform[row], self._termination[row] = uniform[:, 1:], uniform[:, 0]
-            self._normal[row] = generator.standard_normal(self._normal.shape[1:], np.float32)
+            drawn = draw_numbers(self._generators[row], _DRAWN_AT_ONCE, self._sizes)
+            self._uniform[row], self._normal[row], self._termination[row] = drawn
             self._next[row] = 0
         at = (self._rows, np.minimum(self._next, _DRAWN_AT_ONCE - 1))
         self._next += going

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy.typing as npt
 from vmc.dream.actions import shown_space
 from vmc.dream.batch import DreamBatch
 from vmc.dream.loading import TrainedDream, load_dream
-from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
+from vmc.dream.observations import as_array, check_pictures, find_observation
 from vmc.dream.settings import DreamSettings
 from vmc.errors import VmcError
+from vmc.models.chunks import decode_frames
 from vmc.seeding import stream
 
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}
@@ -31,7 +33,8 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         observations: `latent` (z), `features` ([z, h], what C sees) or `pixels` (V's picture of z).
         render_mode: None or `rgb_array`, V's picture of z.
         temperature: above 0; above 1 makes the dream more uncertain and harder to exploit.
-        sample_termination: terminate with M's probability; else where that exceeds 0.15.
+        sample_termination: terminate with M's probability; else where that exceeds a threshold. Both are by default
+            those that the run's C was evolved with.
         device: where V and M run, when `run` is a folder.
 
     Raises:
@@ -46,17 +49,17 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         *,
         observations: str = "latent",
         render_mode: str | None = None,
-        temperature: float = 1.0,
-        sample_termination: bool = False,
+        temperature: float | None = None,
+        sample_termination: bool | None = None,
         device: str = "cpu",
     ) -> None:
         self._observation = find_observation(observations)
         check_render_mode(render_mode)
-        settings = DreamSettings(temperature, sample_termination=sample_termination)
         self._dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
+        settings = with_given(self._dream.settings, temperature=temperature, sample_termination=sample_termination)
         self._batch = DreamBatch(self._dream, settings, 1)
         if render_mode is not None:
-            check_pictures(self._dream)
+            check_pictures(self._dream.vae)
         self.render_mode = render_mode
         self.observation_space = self._observation.space(self._dream)
         self.action_space = shown_space(self._dream.action_space)
@@ -83,10 +86,20 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """V's picture of the present z, uint8 (64, 64, 3)."""
-        return None if self.render_mode is None else decoded(self._dream.vae, self._batch.latents)[0]
+        return None if self.render_mode is None else self._picture()
+
+    def _picture(self) -> npt.NDArray[np.uint8]:
+        pictures = decode_frames(self._dream.vae, self._dream.dynamics.latents(self._batch.state))
+        picture: npt.NDArray[np.uint8] = as_array(pictures)[0]
+        return picture
 
     def _observe(self) -> npt.NDArray[Any]:
-        return as_array(self._observation.observe(self._dream, self._batch.latents, self._batch.hidden)[0])
+        return as_array(self._observation.observe(self._dream, self._batch.state)[0])
+
+
+def with_given(settings: DreamSettings, **given: Any) -> DreamSettings:
+    """The settings, with the values that are not None."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 def check_render_mode(render_mode: str | None) -> None:

@@ -8,19 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
-from vmc.envs.actions import OneHot
+from vmc.envs import action_map_from_json
+from vmc.envs.actions import space_of
 from vmc.errors import VmcError
-from vmc.models.backbones.contract import Hidden
-from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
-from vmc.models.dynamics import MDNRNN
+from vmc.models.checkpoints import (
+    STARTS,
+    TRAIN_CONTROLLER,
+    TRAIN_MDRNN,
+    controller_folder,
+    dynamics_folder,
+)
+from vmc.models.dynamics.contract import WorldModel
+from vmc.models.dynamics.state import State
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.vae import VisionModel
-from vmc.storage.checkpoint import Checkpoint, check_shapes, load_checkpoint, save_checkpoint
+from vmc.models.vision.contract import Vision
+from vmc.storage.checkpoint import (
+    Checkpoint,
+    check_shapes,
+    has_checkpoint,
+    load_checkpoint,
+    read_sidecar,
+    save_checkpoint,
+)
 
 
 class TrainedDream(NamedTuple):
@@ -30,12 +44,14 @@ class TrainedDream(NamedTuple):
         vae, dynamics: in evaluation mode, on the device where the dream runs.
         starts: on the same device.
         action_space: the real environment's, as vectors; `OneHot` where its actions are discrete.
+        settings: those that the run's C was evolved with; the defaults where it has no C.
     """
 
-    vae: VisionModel
-    dynamics: MDNRNN
+    vae: Vision
+    dynamics: WorldModel
     starts: DreamStarts
     action_space: Box
+    settings: DreamSettings = DreamSettings()
 
 
 def load_dream(run: Path, device: str = "cpu") -> TrainedDream:
@@ -45,33 +61,36 @@ def load_dream(run: Path, device: str = "cpu") -> TrainedDream:
         device: as PyTorch names it.
 
     Raises:
-        VmcError: V, M or the starts missing, corrupt or strangers to each other; no such device.
+        VmcError: V, M or the starts are missing or corrupt, or do not belong together; no such device.
     """
     place = _device(device)
     vae, vae_checkpoint = load_vae(run)
     dynamics, checkpoint = load_dynamics(run, vae_checkpoint)
-    starts, action_space = _load_starts(run, dynamics, checkpoint, place)
-    return TrainedDream(vae.to(place), dynamics.to(place), starts, action_space)
+    starts = _load_starts(run, dynamics.to(place), checkpoint, place)
+    space = space_of(action_map_from_json(checkpoint.info["action_map"]))
+    return TrainedDream(vae.to(place), dynamics, starts, space, _settings(run))
 
 
-def save_starts(run: Path, starts: DreamStarts, dynamics: Checkpoint, action_space: Box) -> None:
+def save_starts(run: Path, starts: DreamStarts, dynamics: Checkpoint) -> None:
     """Keeps moments beside the M whose states they hold.
 
     Raises:
         VmcError: the folder cannot be written or is full.
     """
-    info = {
-        "dynamics": dynamics.sha256,
-        "action_low": action_space.low.tolist(),
-        "action_high": action_space.high.tolist(),
-        "one_hot": isinstance(action_space, OneHot),
-    }
-    tensors = {"means": starts.means, "log_variances": starts.log_variances, **starts.hidden._asdict()}
+    tensors = {"means": starts.means, "log_variances": starts.log_variances}
+    tensors |= {f"state.{number}": part for number, part in enumerate(starts.state)}
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-    save_checkpoint(dynamics_folder(run), STARTS, info, arrays)
+    save_checkpoint(dynamics_folder(run), STARTS, {"dynamics": dynamics.sha256}, arrays)
 
 
-def _load_starts(run: Path, dynamics: MDNRNN, checkpoint: Checkpoint, device: torch.device) -> tuple[DreamStarts, Box]:
+def _settings(run: Path) -> DreamSettings:
+    folder = controller_folder(run)
+    if not has_checkpoint(folder, "best"):
+        return DreamSettings()
+    return DreamSettings(**read_sidecar(folder, "best", TRAIN_CONTROLLER)["info"]["dream"])
+
+
+def _load_starts(run: Path, dynamics: WorldModel, checkpoint: Checkpoint, device: torch.device) -> DreamStarts:
     stored = load_checkpoint(dynamics_folder(run), STARTS, TRAIN_MDRNN)
     if stored.info["dynamics"] != checkpoint.sha256:
         raise VmcError(
@@ -79,15 +98,15 @@ def _load_starts(run: Path, dynamics: MDNRNN, checkpoint: Checkpoint, device: to
             f"of {stored.info['dynamics'][:12]}, found {checkpoint.sha256[:12]}.",
             f"Run `{TRAIN_MDRNN}` to bring it up to date.",
         )
-    sizes, count = dynamics.settings, len(stored.weights.get("means", []))
-    latent, hidden, cell = ((count, size) for size in (sizes.latent_size, sizes.hidden_size, sizes.cell_size))
-    check_shapes(stored.path, {"means": latent, "log_variances": latent, "h": hidden, "c": cell}, stored.weights)
-    means, log_variances, h, c = (
-        torch.from_numpy(stored.weights[name]).to(device) for name in ("means", "log_variances", "h", "c")
-    )
-    low, high = (np.array(stored.info[name], np.float32) for name in ("action_low", "action_high"))
-    space = OneHot(len(low)) if stored.info.get("one_hot") else Box(low, high)
-    return DreamStarts(means, log_variances, Hidden(h, c), checkpoint.info["sample_latents"]), space
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in stored.weights.items()}
+    count = len(tensors.get("means", []))
+    latents = torch.zeros(count, dynamics.settings.latent_size, device=device)
+    expected = {"means": latents, "log_variances": latents}
+    expected |= {f"state.{number}": part for number, part in enumerate(dynamics.initial(latents))}
+    check_shapes(stored.path, {name: tuple(part.shape) for name, part in expected.items()}, stored.weights)
+    state = State(tensors[name] for name in expected if name.startswith("state."))
+    sample_latents = checkpoint.info["sample_latents"]
+    return DreamStarts(dynamics, tensors["means"], tensors["log_variances"], state, sample_latents)
 
 
 def _device(name: str) -> torch.device:

@@ -15,11 +15,9 @@ from vmc.config import did_you_mean
 from vmc.dream.loading import TrainedDream
 from vmc.envs import FRAME_SHAPE
 from vmc.errors import VmcError
-from vmc.models.backbones.contract import Hidden
-from vmc.models.vae import ConvVAE, VisionModel, to_frames
-
-# Frames decoded at once; V's widest layer holds 115 KB for each.
-_DECODED_AT_ONCE = 256
+from vmc.models.chunks import decode_frames
+from vmc.models.dynamics.state import State
+from vmc.models.vision.contract import Vision
 
 
 class Observation(NamedTuple):
@@ -27,11 +25,11 @@ class Observation(NamedTuple):
 
     Attributes:
         space: of one dream.
-        observe: from latents (B, Z) and M's states (B, H) to a new tensor (B, ...).
+        observe: from M's state of B rows to a new tensor (B, ...).
     """
 
     space: Callable[[TrainedDream], Box]
-    observe: Callable[[TrainedDream, Tensor, Hidden], Tensor]
+    observe: Callable[[TrainedDream, State], Tensor]
 
 
 def find_observation(name: str) -> Observation:
@@ -45,16 +43,10 @@ def find_observation(name: str) -> Observation:
     return OBSERVATIONS[name]
 
 
-def check_pictures(dream: TrainedDream) -> None:
+def check_pictures(vae: Vision) -> None:
     """Raises a `VmcError` where V was trained on vectors: such a dream has nothing to show."""
-    if not isinstance(dream.vae, ConvVAE):
+    if not vae.decodes_pictures:
         raise VmcError("V of this run keeps vectors, not pictures.", "Observe the dream as latent or features.")
-
-
-@torch.no_grad()
-def decoded(vae: VisionModel, latents: Tensor) -> npt.NDArray[np.uint8]:
-    """Latents (B, Z) as V's pictures of them, uint8 (B, 64, 64, 3)."""
-    return as_array(_pixels(vae, latents))
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[Any]:
@@ -63,12 +55,8 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def _pixels(vae: VisionModel, latents: Tensor) -> Tensor:
-    return torch.cat([to_frames(vae.decode(part)) for part in latents.split(_DECODED_AT_ONCE)]).contiguous()
-
-
 def _picture_space(dream: TrainedDream) -> Box:
-    check_pictures(dream)
+    check_pictures(dream.vae)
     return Box(0, 255, FRAME_SHAPE, np.uint8)
 
 
@@ -76,19 +64,29 @@ def _unbounded(size: int) -> Box:
     return Box(-np.inf, np.inf, (size,), np.float32)
 
 
+def _features(dream: TrainedDream, state: State) -> Tensor:
+    """[z, h]: what the paper's C reads; where M has no h, z and the features that it has."""
+    features = dream.dynamics.features(state)
+    return torch.cat([features[name] for name in _feature_names(dream)], dim=1)
+
+
+def _feature_names(dream: TrainedDream) -> list[str]:
+    return list(dream.dynamics.feature_sizes)[:2]
+
+
 OBSERVATIONS = {
     # z alone: what V sees of this instant.
     "latent": Observation(
         lambda dream: _unbounded(dream.dynamics.settings.latent_size),
-        lambda dream, latents, hidden: latents.clone(),
+        lambda dream, state: dream.dynamics.latents(state).clone(),
     ),
-    # [z, h], C's own input: h, M's state before this z, holds what came before.
+    # h, M's memory from before this z, holds what came before.
     "features": Observation(
-        lambda dream: _unbounded(dream.dynamics.settings.latent_size + dream.dynamics.settings.hidden_size),
-        lambda dream, latents, hidden: torch.cat([latents, hidden.h], dim=1),
+        lambda dream: _unbounded(sum(dream.dynamics.feature_sizes[name] for name in _feature_names(dream))),
+        _features,
     ),
     "pixels": Observation(
         _picture_space,
-        lambda dream, latents, hidden: _pixels(dream.vae, latents),
+        lambda dream, state: decode_frames(dream.vae, dream.dynamics.latents(state)),
     ),
 }

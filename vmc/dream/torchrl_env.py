@@ -1,7 +1,7 @@
 """The dream for TorchRL: V and M as a TensorDict module, and an environment that rolls out in latent space.
 
-Needs the extra `torchrl`. M's state is carried in the tensordict, so a rollout can start at any recorded or imagined
-moment. Nothing here is differentiated: M is a simulator.
+Needs the extra `torchrl`. The tensordict carries M's state (`state_0`, `state_1` ...), so a rollout can start at any
+recorded or imagined moment. Nothing here is differentiated: M is a simulator.
 """
 
 from __future__ import annotations
@@ -20,32 +20,52 @@ from torchrl.data import OneHot as OneHotSpec
 from torchrl.envs import ModelBasedEnvBase
 from torchrl.modules import WorldModel
 
+from vmc.dream.env import with_given
 from vmc.dream.loading import TrainedDream, load_dream
 from vmc.dream.observations import check_pictures
 from vmc.dream.settings import DreamSettings
-from vmc.dream.world import DreamWorld, Noise
+from vmc.dream.world import DreamWorld
 from vmc.envs.action_map import OneHotActionMap
 from vmc.envs.actions import OneHot
-from vmc.models.backbones.contract import Hidden
-from vmc.models.vae import to_frames
+from vmc.models.chunks import decode_frames
+from vmc.models.dynamics.contract import WorldModel as Dynamics
+from vmc.models.dynamics.noise import Noise, NoiseSizes
+from vmc.models.dynamics.state import State
 from vmc.seeding import stream, torch_stream
 
-# What M's next step depends on, beside the action: z, and M's state before it.
-STATE = ("latent", "h", "c")
+LATENT, FEATURES = "latent", "features"
+
+
+def state_keys(dynamics: Dynamics) -> list[str]:
+    """The keys of the parts of M's state."""
+    return [f"state_{number}" for number in range(len(_example(dynamics)))]
+
+
+def _example(dynamics: Dynamics) -> State:
+    return dynamics.initial(dynamics.latent_mask.new_zeros(1, dynamics.settings.latent_size, dtype=torch.float32))
+
+
+def _named(dynamics: Dynamics, state: State) -> dict[str, Tensor]:
+    """A state as a tensordict has it: the latent, all features side by side, and the state's parts."""
+    features = torch.cat(list(dynamics.features(state).values()), dim=-1)
+    parts = dict(zip(state_keys(dynamics), state, strict=True))
+    return {LATENT: dynamics.latents(state), FEATURES: features, **parts}
 
 
 class _Transition(TensorDictModuleBase):  # type: ignore[misc]
-    """One step of the dream from (latent, h, c, action), of any leading shape, to what comes `next`."""
-
-    in_keys = (*STATE, "action")
-    # `done` too: TorchRL would keep the one of the step before.
-    out_keys = tuple(("next", key) for key in (*STATE, "reward", "terminated", "done"))
+    """One step of the dream from (latent, state, action), of any leading shape, to what comes `next`."""
 
     def __init__(self, dream: TrainedDream, settings: DreamSettings) -> None:
         super().__init__()
-        self._world = DreamWorld(dream.dynamics, settings)
+        self._dynamics, self._settings = dream.dynamics, settings
+        self._world = DreamWorld(dream.dynamics)
         self._space = dream.action_space
         self._place = dream.starts.means.device
+        self._state_keys = state_keys(dream.dynamics)
+        self.in_keys = [LATENT, *self._state_keys, "action"]
+        # `done` too: TorchRL would keep the one of the step before.
+        keys = (LATENT, FEATURES, *self._state_keys, "reward", "terminated", "done")
+        self.out_keys = [("next", key) for key in keys]
         self.seed(int(np.random.SeedSequence().generate_state(1)[0]))
 
     def seed(self, seed: int) -> None:
@@ -54,13 +74,14 @@ class _Transition(TensorDictModuleBase):  # type: ignore[misc]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         batch = tensordict.batch_size
-        latents, h, c, actions = (
-            tensordict.get(key).reshape(-1, tensordict.get(key).shape[-1]) for key in self.in_keys
-        )
-        step = self._world.step(latents, Hidden(h, c), self._possible(actions), self._noise(latents.shape))
-        outputs = (step.latents, *step.hidden, step.rewards, step.terminated, step.terminated)
-        for key, values in zip(self.out_keys, outputs, strict=True):
-            tensordict.set(key, values.reshape(*batch, -1))
+        latents, *parts, actions = (tensordict.get(key).flatten(0, len(batch) - 1) for key in self.in_keys)
+        state = self._dynamics.with_latents(State(parts), latents)
+        noise = self._noise(len(latents), self._world.noise_sizes)
+        step = self._world.step(state, self._possible(actions), noise, self._settings)
+        flags = {"reward": step.rewards, "terminated": step.terminated, "done": step.terminated}
+        named = _named(self._dynamics, step.state) | {name: values[:, None] for name, values in flags.items()}
+        for name, values in named.items():
+            tensordict.set(("next", name), values.unflatten(0, batch))
         return tensordict
 
     def _possible(self, actions: Tensor) -> Tensor:
@@ -70,9 +91,9 @@ class _Transition(TensorDictModuleBase):  # type: ignore[misc]
         low, high = (actions.new_tensor(bound) for bound in (self._space.low, self._space.high))
         return actions.clamp(low, high)
 
-    def _noise(self, shape: torch.Size) -> Noise:
-        uniform, normal = torch.empty(shape, device=self._place), torch.empty(shape, device=self._place)
-        termination = torch.empty(shape[0], device=self._place)
+    def _noise(self, count: int, sizes: NoiseSizes) -> Noise:
+        uniform, normal = (torch.empty(count, size, device=self._place) for size in sizes)
+        termination = torch.empty(count, device=self._place)
         return Noise(
             uniform.uniform_(generator=self._generator),
             normal.normal_(generator=self._generator),
@@ -101,7 +122,7 @@ class DreamModel(WorldModel):  # type: ignore[misc]
 @torch.no_grad()
 def _encoded(dream: TrainedDream, frames: Tensor) -> Tensor:
     """uint8 (..., 64, 64, 3) to V's mean, (..., Z)."""
-    check_pictures(dream)
+    check_pictures(dream.vae)
     means, _ = dream.vae.encode(dream.vae.to_input(frames.flatten(0, -4)))
     return means.reshape(*frames.shape[:-3], -1)
 
@@ -109,16 +130,15 @@ def _encoded(dream: TrainedDream, frames: Tensor) -> Tensor:
 @torch.no_grad()
 def _pictures(dream: TrainedDream, latents: Tensor) -> Tensor:
     """(..., Z) to uint8 (..., 64, 64, 3)."""
-    check_pictures(dream)
-    frames = to_frames(dream.vae.decode(latents.flatten(0, -2)))
-    return frames.reshape(*latents.shape[:-1], *frames.shape[1:])
+    check_pictures(dream.vae)
+    return decode_frames(dream.vae, latents)
 
 
 class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
     """N dreams in latent space, with the real action space.
 
-    An observation is `latent`, `h` and `c`; C sees `latent` and `h`. Dreams begin at recorded moments, and end where M
-    says so; a time limit is `StepCounter`'s. `world_model.decode` makes pictures.
+    An observation is `latent` (z), `features` (z and M's memory side by side) and M's state. Dreams begin at recorded
+    moments, and terminate by M's probability; a time limit is `StepCounter`'s. `world_model.decode` makes pictures.
 
     Args:
         run: a run's folder with V and M, or a dream that is loaded already.
@@ -135,19 +155,18 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
         run: str | Path | TrainedDream,
         num_dreams: int,
         *,
-        temperature: float = 1.0,
-        sample_termination: bool = False,
+        temperature: float | None = None,
+        sample_termination: bool | None = None,
         device: str = "cpu",
     ) -> None:
         dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
-        settings = DreamSettings(temperature, sample_termination=sample_termination)
+        settings = with_given(dream.settings, temperature=temperature, sample_termination=sample_termination)
         batch = torch.Size([num_dreams])
         super().__init__(DreamModel(dream, settings), device=dream.starts.means.device, batch_size=batch)
-        self._starts = dream.starts
+        self._starts, self._dynamics = dream.starts, dream.dynamics
         self._start_rng = np.random.default_rng()
-        sizes, space = dream.dynamics.settings, dream.action_space
-        widths = dict(zip(STATE, (sizes.latent_size, sizes.hidden_size, sizes.cell_size), strict=True))
-        self.observation_spec = self._spec({key: Unbounded((*batch, width)) for key, width in widths.items()})
+        space, example = dream.action_space, _named(dream.dynamics, _example(dream.dynamics))
+        self.observation_spec = self._spec({k: Unbounded((*batch, *v.shape[1:])) for k, v in example.items()})
         self.state_spec = self.observation_spec.clone()
         low, high = (torch.from_numpy(bound).expand(*batch, -1) for bound in (space.low, space.high))
         bounded = Bounded(low, high, (*batch, *space.shape))
@@ -162,9 +181,8 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
 
     def _reset(self, tensordict: TensorDictBase | None, **kwargs: Any) -> TensorDictBase:
         """Recorded moments for all; of a partial reset TorchRL itself keeps the rows that it asked for."""
-        latents, hidden = self._starts.draw([self._start_rng] * self.batch_size.numel())
-        state: dict[str, Tensor] = dict(zip(STATE, (latents, *hidden), strict=True))
-        return TensorDict(state, self.batch_size, device=self.device)
+        state = self._starts.draw([self._start_rng] * self.batch_size.numel())
+        return TensorDict(_named(self._dynamics, state), self.batch_size, device=self.device)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         """In latent space: the whole model would encode a picture first."""

@@ -14,11 +14,12 @@ from gymnasium.vector.utils import batch_space
 
 from vmc.dream.actions import shown_space
 from vmc.dream.batch import DreamBatch
-from vmc.dream.env import METADATA, STREAM, check_render_mode
+from vmc.dream.env import METADATA, STREAM, check_render_mode, with_given
 from vmc.dream.loading import TrainedDream, load_dream
-from vmc.dream.observations import as_array, check_pictures, decoded, find_observation
+from vmc.dream.observations import as_array, check_pictures, find_observation
 from vmc.dream.settings import DreamSettings
 from vmc.errors import VmcError
+from vmc.models.chunks import decode_frames
 from vmc.seeding import stream
 
 Array = npt.NDArray[Any]
@@ -51,19 +52,20 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         observations: str = "latent",
         render_mode: str | None = None,
-        temperature: float = 1.0,
-        sample_termination: bool = False,
+        temperature: float | None = None,
+        sample_termination: bool | None = None,
         device: str = "cpu",
     ) -> None:
         if num_envs < 1:
             raise VmcError(f"num_envs is {num_envs}; it must be at least 1.")
         check_render_mode(render_mode)
         self._observation = find_observation(observations)
-        self._settings = DreamSettings(temperature, max_episode_steps, sample_termination)
         self._mode = AutoresetMode(autoreset_mode)
         self._dream = run if isinstance(run, TrainedDream) else load_dream(Path(run), device)
+        given = {"temperature": temperature, "horizon": max_episode_steps, "sample_termination": sample_termination}
+        self._settings = with_given(self._dream.settings, **given)
         if render_mode is not None:
-            check_pictures(self._dream)
+            check_pictures(self._dream.vae)
         self._batch = DreamBatch(self._dream, self._settings, num_envs)
         self._generators: list[np.random.Generator] = []
         self._lengths = np.zeros(num_envs, np.int64)
@@ -120,7 +122,8 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """V's pictures of the present latents, N times uint8 (64, 64, 3)."""
-        return None if self.render_mode is None else tuple(decoded(self._dream.vae, self._batch.latents))
+        latents = self._dream.dynamics.latents(self._batch.state)
+        return None if self.render_mode is None else tuple(as_array(decode_frames(self._dream.vae, latents)))
 
     def _begin(self, rows: Bools) -> None:
         if rows.any():
@@ -140,9 +143,7 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
         return infos
 
     def _observe(self, rows: Bools | slice = slice(None)) -> Array:
-        latents, hidden = self._batch.latents[rows], self._batch.hidden
-        hidden = hidden._replace(h=hidden.h[rows], c=hidden.c[rows])
-        return as_array(self._observation.observe(self._dream, latents, hidden))
+        return as_array(self._observation.observe(self._dream, self._batch.state.rows(rows)))
 
     def _seed(self, seed: int | Sequence[int] | None, rows: Bools) -> None:
         if seed is None and self._generators:

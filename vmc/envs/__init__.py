@@ -2,7 +2,7 @@
 
 import gymnasium as gym
 
-from vmc.envs.action_map import ActionMap, BoxActionMap
+from vmc.envs.action_map import ActionMap, BoxActionMap, action_map_from_json
 from vmc.envs.drawing import use_official_drawing
 from vmc.envs.name import WORDS, env_slug, join_name
 from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
@@ -43,6 +43,7 @@ __all__ = [
     "ActionMap",
     "BoxActionMap",
     "Task",
+    "action_map_from_json",
     "action_map_of",
     "add_task",
     "check_env",

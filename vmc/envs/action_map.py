@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,10 @@ class ActionMap(Protocol):
 
     def sample(self, rng: np.random.Generator) -> Floats:
         """A uniformly drawn action, (A,)."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and lists that `action_map_from_json` reads: they are kept with data and models."""
         ...
 
 
@@ -78,6 +83,10 @@ class BoxActionMap:
         """A uniformly drawn action of the Box, (A,)."""
         return rng.uniform(self.low, self.high).astype(np.float32)
 
+    def to_json(self) -> dict[str, Any]:
+        """Its four vectors as lists."""
+        return {name: getattr(self, name).tolist() for name in ("offset", "scale", "low", "high")}
+
 
 @lru_cache(maxsize=8)
 def _on_device(action_map: BoxActionMap, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -111,3 +120,14 @@ class OneHotActionMap:
         """A uniformly drawn one-hot vector, (A,)."""
         one_hot: Floats = np.eye(self.size, dtype=np.float32)[rng.integers(self.size)]
         return one_hot
+
+    def to_json(self) -> dict[str, Any]:
+        """The number of actions."""
+        return {"one_hot": self.size}
+
+
+def action_map_from_json(content: Mapping[str, Any]) -> ActionMap:
+    """The action map that `to_json` described."""
+    if "one_hot" in content:
+        return OneHotActionMap(content["one_hot"])
+    return BoxActionMap(**{name: np.array(values, np.float32) for name, values in content.items()})

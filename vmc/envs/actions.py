@@ -77,3 +77,11 @@ def action_map_for(space: gym.Space[Any]) -> ActionMap:
         return OneHotActionMap(space.shape[0])
     assert isinstance(space, gym.spaces.Box)
     return BoxActionMap.from_bounds(space.low, space.high)
+
+
+def space_of(action_map: ActionMap) -> gym.spaces.Box:
+    """The space of the vectors that an action map gives: a Box (A,), or `OneHot`."""
+    if isinstance(action_map, OneHotActionMap):
+        return OneHot(action_map.size)
+    assert isinstance(action_map, BoxActionMap)
+    return gym.spaces.Box(action_map.low, action_map.high)

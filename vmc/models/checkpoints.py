@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.errors import VmcError
-from vmc.models.controller import ControllerSettings
+from vmc.models.controller import LinearSettings
 from vmc.storage.checkpoint import Checkpoint, check_shapes, has_checkpoint, load_checkpoint, read_sidecar
 
 Settings = TypeVar("Settings")
@@ -57,14 +58,14 @@ def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:
     """
     checkpoint = _finite(load_checkpoint(dynamics_folder(run), "best", TRAIN_MDRNN))
     if checkpoint.info["vae"] != vae.sha256:
-        raise _strangers(checkpoint, "M", "V", vae, checkpoint.info["vae"], TRAIN_MDRNN)
+        raise _mismatch(checkpoint, "M", "V", vae, checkpoint.info["vae"], TRAIN_MDRNN)
     return checkpoint
 
 
 class StoredController(NamedTuple):
     """A run's C: its shape, its parameter vector (N,), its hash, and the settings of its dream."""
 
-    settings: ControllerSettings
+    settings: LinearSettings
     parameters: npt.NDArray[np.float64]
     sha256: str
     dream: dict[str, Any]
@@ -79,8 +80,8 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
     checkpoint = _finite(load_checkpoint(controller_folder(run), name, TRAIN_CONTROLLER))
     for model, key, other in (("V", "vae", vae), ("M", "dynamics", dynamics)):
         if checkpoint.info[key] != other.sha256:
-            raise _strangers(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
-    settings = stored_settings(ControllerSettings, checkpoint)
+            raise _mismatch(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
+    settings = stored_settings(LinearSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
     return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"])
 
@@ -109,6 +110,22 @@ def refuse_exported(folder: Path, command: str) -> None:
         )
 
 
+def check_config(checkpoint: Checkpoint, config: Mapping[str, Any], command: str, free: Set[str]) -> None:
+    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint.
+
+    Args:
+        config: the stage's settings now.
+        free: the settings that may change.
+    """
+    stored = checkpoint.info["config"]
+    for name in sorted((stored.keys() | config.keys()) - free):
+        if stored.get(name) != config.get(name):
+            raise VmcError(
+                f"{checkpoint.path.parent} was trained with {name} = {stored.get(name)}; now it is {config.get(name)}.",
+                f"Run `{command}` with the old value, or give another --run.",
+            )
+
+
 def model_info(settings: Any) -> dict[str, Any]:
     """A model's settings as a checkpoint keeps them; `stored_settings` reads them back."""
     return {"model": asdict(settings)}
@@ -133,7 +150,7 @@ def _finite(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def _strangers(checkpoint: Checkpoint, which: str, of: str, other: Checkpoint, made: str, command: str) -> VmcError:
+def _mismatch(checkpoint: Checkpoint, which: str, of: str, other: Checkpoint, made: str, command: str) -> VmcError:
     return VmcError(
         f"{which} in {checkpoint.path.parent} and {of} in {other.path.parent} do not belong together: "
         f"it was made with {of} {made[:12]}, found {other.sha256[:12]}.",

@@ -1,9 +1,10 @@
-"""C: from [z, h] to an action's pre-action_map outputs, linear or with one hidden layer (paper, section 2.3)."""
+"""C: from features such as [z, h] to an action's outputs, linear or with one hidden layer (paper, section 2.3)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,33 +12,39 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vmc.models.backbones.contract import Hidden
-
 Array = npt.NDArray[np.float32]
-# What C may see of V's latent z and of M's state h and c: the paper's "V only", its full model, and its DoomRNN.
+Features = Mapping[str, Array]
+# What C may read of M's features: the paper's "V only", its full model, and its DoomRNN.
 INPUTS = ("z", "zh", "zch")
 
 
+class Controller(Protocol):
+    """C in an agent's loop: what a linear map, a network or a planner has to do."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begins an episode, with a random stream of its own."""
+        ...
+
+    def act(self, features: Features) -> Array:
+        """M's features of this frame, by name, to outputs (A,), before the action map."""
+        ...
+
+
 @dataclass(frozen=True)
-class ControllerSettings:
+class LinearSettings:
     """C's shape: 867 parameters on CarRacing for `zh` and no hidden layer.
 
     Attributes:
-        latent_size, hidden_size, action_size: Z, H and A.
-        inputs: one of `INPUTS`.
-        hidden_units: U, tanh units between inputs and outputs; 0 is linear, the paper's "V only" row has 40.
+        inputs: the features that C reads, in this order; one of `INPUTS`.
+        input_size: I, their width.
+        action_size: A.
+        hidden_units: tanh units between inputs and outputs; 0 is linear, the paper's "V only" row has 40.
     """
 
-    latent_size: int
-    hidden_size: int
+    inputs: str
+    input_size: int
     action_size: int
-    inputs: str = "zh"
     hidden_units: int = 0
-
-    @property
-    def input_size(self) -> int:
-        """I, how many numbers C sees."""
-        return self.latent_size + self.hidden_size * (len(self.inputs) - 1)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -52,14 +59,16 @@ class ControllerSettings:
         return sum(outputs * (inputs + 1) for outputs, inputs in self.layers)
 
 
-class Controller:
-    """C for one parameter vector, in NumPy: what runs in an environment's loop.
+class LinearController:
+    """C for one parameter vector, in NumPy: a `Controller` without a state of its own.
+
+    a = W [z, h] + b (paper, equation 1), or with a layer of tanh units in between.
 
     Args:
         parameters: (num_parameters,).
     """
 
-    def __init__(self, settings: ControllerSettings, parameters: npt.NDArray[np.floating]) -> None:
+    def __init__(self, settings: LinearSettings, parameters: npt.NDArray[np.floating[Any]]) -> None:
         parameters = np.asarray(parameters, np.float32)
         self._inputs = settings.inputs
         self._layers = []
@@ -69,29 +78,28 @@ class Controller:
             self._layers.append((parameters[first:weights].reshape(outputs, inputs), parameters[weights:biases]))
             first = biases
 
-    def __call__(self, latent: Array, h: Array, c: Array) -> Array:
-        """Latent (Z,) and M's state h and c, each (H,), to outputs (A,), before the action_map."""
-        seen = {"z": latent, "h": h, "c": c}
-        values: Array = np.concatenate([seen[name] for name in self._inputs])
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to begin."""
+
+    def act(self, features: Features) -> Array:
+        values: Array = np.concatenate([features[name] for name in self._inputs])
         for number, (weights, biases) in enumerate(self._layers):
             values = weights @ (np.tanh(values) if number else values) + biases
         return values
 
 
-def controller_outputs(settings: ControllerSettings, parameters: Tensor, latents: Tensor, hidden: Hidden) -> Tensor:
-    """The same for a population, each candidate with its own parameters and its own batch.
+def population_outputs(settings: LinearSettings, parameters: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+    """`LinearController.act` for a population, each candidate with its own parameters and its own R rows.
 
     Args:
         parameters: (P, num_parameters).
-        latents: (P * R, Z).
-        hidden: M's state, fields (P * R, H).
+        features: by name, each (P * R, width).
 
     Returns:
-        (P * R, A) outputs before the action_map.
+        (P * R, A) outputs before the action map.
     """
-    seen = {"z": latents, "h": hidden.h, "c": hidden.c}
     # The first layer is a sum over its inputs, which saves putting them side by side.
-    values: list[Tensor] = [seen[name].unflatten(0, (len(parameters), -1)) for name in settings.inputs]
+    values: list[Tensor] = [features[name].unflatten(0, (len(parameters), -1)) for name in settings.inputs]
     first = 0
     for outputs, inputs in settings.layers:
         last = first + outputs * inputs

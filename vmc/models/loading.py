@@ -1,74 +1,91 @@
-"""V and M as PyTorch modules, from a run's checkpoints."""
+"""V and M as PyTorch modules: made, stored in and loaded from a run's checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from vmc.envs import get_task
-from vmc.models.checkpoints import dynamics_checkpoint, stored_settings, vae_checkpoint
-from vmc.models.dense import DenseVAE, DenseVAESettings
-from vmc.models.dynamics import MDNRNN
-from vmc.models.dynamics_settings import DynamicsSettings
-from vmc.models.identity import Identity, IdentitySettings
-from vmc.models.vae import ConvVAE, VAESettings, VisionModel
-from vmc.models.visions import DEFAULT_VISION
+from vmc.models.checkpoints import dynamics_checkpoint, model_info, stored_settings, vae_checkpoint
+from vmc.models.dynamics import dynamics_class, find_kind
+from vmc.models.dynamics.contract import WorldModel
+from vmc.models.vision import vision_class
+from vmc.models.vision.contract import Vision
+from vmc.models.vision.encoder import ENCODER
 from vmc.storage.checkpoint import Checkpoint, check_shapes
+from vmc.storage.rollouts import FrameKind
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class _Kind(NamedTuple):
-    """A kind of V.
+def make_vision(kind: str, frame_shape: tuple[int, ...], latent_size: int) -> Vision:
+    """An untrained V of a kind in `vmc.models.vision.KINDS`.
 
-    Attributes:
-        model: made from its settings.
-        settings: their class.
-        settings_for: settings from a frame's shape and the task's Z.
+    Args:
+        latent_size: the task's Z.
     """
-
-    model: Callable[[Any], VisionModel]
-    settings: type[Any]
-    settings_for: Callable[[tuple[int, ...], int], Any]
+    model = vision_class(kind)
+    return model(model.settings_for(frame_shape, latent_size))
 
 
-_KINDS = {
-    "conv": _Kind(ConvVAE, VAESettings, lambda shape, size: VAESettings(size)),
-    # More latents than numbers would compress nothing.
-    "dense": _Kind(DenseVAE, DenseVAESettings, lambda shape, size: DenseVAESettings(shape[0], min(size, shape[0]))),
-    "identity": _Kind(Identity, IdentitySettings, lambda shape, size: IdentitySettings(shape[0])),
-}
+def make_dynamics(kind: str, **values: Any) -> WorldModel:
+    """An untrained M of a kind in `vmc.models.dynamics.KINDS`.
+
+    Args:
+        values: `latent_size`, `action_size`, `hidden_size`, `mixture`; a kind takes those that its settings have.
+
+    Raises:
+        VmcError: there is no such kind or mixture.
+    """
+    model = dynamics_class(kind)
+    names = {field.name for field in dataclasses.fields(model.Settings)}
+    return model(model.Settings(**{name: value for name, value in values.items() if name in names}))
 
 
-def make_vision(kind: str, env: str, frame_shape: tuple[int, ...]) -> VisionModel:
-    """An untrained V of a kind in `vmc.models.visions.VISIONS`, for the frames of an environment."""
-    made = _KINDS[kind]
-    return made.model(made.settings_for(frame_shape, get_task(env).latent_size))
+def vision_info(kind: str, model: Vision) -> dict[str, Any]:
+    """What a checkpoint keeps of V beside its arrays."""
+    return {"kind": kind, **model_info(model.settings)}
 
 
-def load_vae(run: Path) -> tuple[VisionModel, Checkpoint]:
+def dynamics_info(kind: str, model: WorldModel) -> dict[str, Any]:
+    """What a checkpoint keeps of M beside its arrays."""
+    return {"kind": kind, "features": model.feature_sizes, **model_info(model.settings)}
+
+
+def vision_graphs(model: Vision, frame_kind: FrameKind) -> dict[str, bytes]:
+    """V's graph for worker processes; `model` is on the CPU."""
+    return {ENCODER: model.encoder_graph(torch.from_numpy(np.zeros(frame_kind.shape, frame_kind.dtype)))}
+
+
+def dynamics_graphs(kind: str, model: WorldModel) -> dict[str, bytes]:
+    """M's graphs for worker processes, where its kind has no step of its own; `model` is on the CPU."""
+    return {} if find_kind(kind).has_own_step else model.step_graphs()
+
+
+def load_vae(run: Path) -> tuple[Vision, Checkpoint]:
     """The run's best V, in evaluation mode on the CPU.
 
     Raises:
         VmcError: missing, corrupt, or of other shapes than its settings say.
     """
     checkpoint = vae_checkpoint(run)
-    kind = _KINDS[checkpoint.info.get("vision", DEFAULT_VISION)]
-    return load_weights(kind.model(stored_settings(kind.settings, checkpoint)), checkpoint), checkpoint
+    model = vision_class(checkpoint.info["kind"])
+    return load_weights(model(stored_settings(model.Settings, checkpoint)), checkpoint), checkpoint
 
 
-def load_dynamics(run: Path, vae: Checkpoint) -> tuple[MDNRNN, Checkpoint]:
+def load_dynamics(run: Path, vae: Checkpoint) -> tuple[WorldModel, Checkpoint]:
     """The run's best M, in evaluation mode on the CPU.
 
     Raises:
         VmcError: missing, corrupt, or trained on the latents of another V.
     """
     checkpoint = dynamics_checkpoint(run, vae)
-    return load_weights(MDNRNN(stored_settings(DynamicsSettings, checkpoint)), checkpoint), checkpoint
+    model = dynamics_class(checkpoint.info["kind"])
+    return load_weights(model(stored_settings(model.Settings, checkpoint)), checkpoint), checkpoint
 
 
 def load_weights(module: Module, checkpoint: Checkpoint) -> Module:
@@ -81,3 +98,8 @@ def load_weights(module: Module, checkpoint: Checkpoint) -> Module:
     check_shapes(checkpoint.path, expected, checkpoint.weights)
     module.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.weights.items()})
     return module.eval().requires_grad_(False)
+
+
+def arrays_of(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
+    """A module's arrays by their PyTorch names, as a checkpoint keeps them."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}

@@ -131,7 +131,7 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
         values = [preset, own, {"dream": False, "seed": settings.seed, **given}, settings.overrides]
         search = make_settings(TrainControllerSettings, settings.env, *values)
         counters = train_controller(search, run, run, settings.device, settings.workers)
-        return Cost(counters.steps["real"], counters.seconds)
+        return Cost(counters.num_steps["real"], counters.seconds)
 
     return make
 

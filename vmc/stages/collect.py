@@ -87,7 +87,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
 def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
     for path, source in dataset.sources.items():
         noise = source.policy.get("action_noise", settings.action_noise)
-        # The first episodes of a run are often shorter, and those without noise longer.
+        # Other policies and other noise may have other limits.
         if (source.policy["name"], noise) != (settings.policy, settings.action_noise):
             continue
         for name in ("max_steps", "no_reward_limit"):
@@ -107,7 +107,8 @@ class _CollectWorker:
         self._data = data
         self._env = make_env(settings.env)
         self._policies, description = _make_policies(settings, self._env, run)
-        self._source = Source(settings.env, preprocessing_of(self._env), description, settings.seed)
+        actions = action_map_of(settings.env, self._env).to_json()
+        self._source = Source(settings.env, preprocessing_of(self._env), actions, description, settings.seed)
 
     def run(self, indices: list[int]) -> list[tuple[float, int]]:
         episodes = [self._record(index) for index in indices]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.spaces import Box
 
 from vmc.control.dream_fitness import BLOCK_SIZE, DreamFitness, DreamWorker
 from vmc.control.return_accumulator import SoftCap
@@ -19,11 +18,11 @@ from vmc.dream.loading import load_dream, save_starts
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.world import DreamWorld
-from vmc.envs import PREPROCESSINGS, action_map_of, make_env
+from vmc.envs import PREPROCESSINGS, action_map_from_json
 from vmc.executors import make_executor
-from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_folder
-from vmc.models.controller import ControllerSettings
-from vmc.models.dynamics import MDNRNN
+from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_checkpoint, dynamics_folder, vae_checkpoint
+from vmc.models.controller import LinearSettings
+from vmc.models.dynamics.contract import WorldModel
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.seeding import stream
 from vmc.stages.device import choose_device
@@ -32,9 +31,7 @@ from vmc.storage.checkpoint import Checkpoint, has_checkpoint, read_sidecar
 from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset, check_env_matches, holds_episodes
 
-# Dreams begin in the newest episodes: the first ones of a run, by worse drivers, are mostly about the grass.
-_NEWEST = 100
-# What is kept beside M for those who have no data: a megabyte of moments, from no more episodes than fit in memory.
+# Kept beside M for those who have no data: a megabyte of moments, from no more episodes than fit in memory.
 _KEPT_EPISODES, _KEPT_MOMENTS = 64, 512
 
 
@@ -45,13 +42,16 @@ class DreamSource:
     Attributes:
         controller: C's shape.
         seed: of the draws of z along the recorded episodes.
+        start_episodes: dreams start in this many of the newest episodes. The first episodes of a run, by worse
+            policies, show places that a better one does not visit.
     """
 
     env: str
     data: Path
     run: Path
-    controller: ControllerSettings
+    controller: LinearSettings
     seed: int
+    start_episodes: int = 100
 
 
 @contextmanager
@@ -63,12 +63,12 @@ def dream_fitness(
     soft_cap: SoftCap | None = None,
     action_noise: float = 0.0,
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
-    """The dream's fitness from training episodes, capped and disturbed (`DreamJob`), and from validation ones.
+    """The dream's fitness from training episodes, shaped and with action noise, and from validation episodes.
 
     It runs on worker processes of one thread each; on a GPU, in this process.
 
     Raises:
-        VmcError: V or M missing, corrupt or strangers to each other; neither data nor kept moments.
+        VmcError: V or M missing or corrupt, or they do not belong together; neither data nor kept moments.
     """
     device = choose_device(device_name)
     if not begins_at_kept_moments(source.data, source.run):
@@ -85,52 +85,53 @@ def dream_fitness(
 
 
 def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:
-    """Loads M and the moments to begin at.
+    """Loads M and the moments that dreams start at.
 
     Raises:
-        VmcError: V or M missing, corrupt or strangers to each other; neither data nor kept moments.
+        VmcError: V or M missing or corrupt, or they do not belong together; neither data nor kept moments.
     """
     device = choose_device(device_name)
     find_starts = _kept_starts if begins_at_kept_moments(source.data, source.run) else _recorded_starts
-    dynamics, training, validation = find_starts(source, device)
-    made = make_env(source.env)
-    action_map = action_map_of(source.env, made)
-    made.close()
-    return DreamWorker(DreamWorld(dynamics, settings), training, validation, source.controller, action_map)
+    training, validation = find_starts(source, device)
+    info = dynamics_checkpoint(source.run, vae_checkpoint(source.run)).info
+    action_map = action_map_from_json(info["action_map"])
+    world = DreamWorld(training.dynamics)
+    return DreamWorker(world, settings, training, validation, source.controller, action_map)
 
 
 def begins_at_kept_moments(data: Path, run: Path) -> bool:
-    """Whether dreams begin at the moments kept beside M: there is no data set, and the run has them.
+    """Whether dreams start at the moments kept beside M: there is no data set, and the run has them.
 
-    Held-out dreams then begin at the same moments as the others.
+    Validation dreams then start at the same moments as the others.
     """
     return not holds_episodes(data) and has_checkpoint(dynamics_folder(run), STARTS)
 
 
 def fingerprint_of_starts(data: Path, run: Path) -> str:
-    """What identifies the moments that dreams begin at."""
+    """A hash of the moments that dreams start at."""
     if begins_at_kept_moments(data, run):
         return str(read_sidecar(dynamics_folder(run), STARTS, TRAIN_MDRNN)["files"]["weights"]["sha256"])
     return RolloutDataset(data).fingerprint()
 
 
-def _recorded_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN, DreamStarts, DreamStarts]:
+def _recorded_starts(source: DreamSource, device: torch.device) -> tuple[DreamStarts, DreamStarts]:
     latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
     dynamics, checkpoint = load_dynamics(source.run, vae)
     dynamics.to(device)
+    newest = slice(-source.start_episodes, None)
     training, validation = (
-        _starts(dynamics, checkpoint, latents, episodes, source.seed)
-        for episodes in (latents.training()[-_NEWEST:], latents.validation()[-_NEWEST:])
+        _starts(dynamics, checkpoint, latents, episodes[newest], source.seed)
+        for episodes in (latents.training(), latents.validation())
     )
-    return dynamics, training, validation
+    return training, validation
 
 
-def _kept_starts(source: DreamSource, device: torch.device) -> tuple[MDNRNN, DreamStarts, DreamStarts]:
-    dream = load_dream(source.run, str(device))
-    return dream.dynamics, dream.starts, dream.starts
+def _kept_starts(source: DreamSource, device: torch.device) -> tuple[DreamStarts, DreamStarts]:
+    starts = load_dream(source.run, str(device)).starts
+    return starts, starts
 
 
-def keep_starts(run: Path, latents: Latents, action_space: Box, seed: int, device: torch.device) -> None:
+def keep_starts(run: Path, latents: Latents, seed: int, device: torch.device) -> None:
     """Keeps moments of the training episodes, with the best M's states, in the run: all that its dreams need.
 
     Raises:
@@ -141,23 +142,11 @@ def keep_starts(run: Path, latents: Latents, action_space: Box, seed: int, devic
     episodes = np.sort(generator.permutation(latents.training())[:_KEPT_EPISODES])
     starts = _starts(dynamics.to(device), checkpoint, latents, episodes, seed)
     kept = np.sort(generator.permutation(len(starts))[:_KEPT_MOMENTS])
-    save_starts(run, starts.selected(kept), checkpoint, action_space)
+    save_starts(run, starts.selected(kept), checkpoint)
 
 
 def _starts(
-    dynamics: MDNRNN, checkpoint: Checkpoint, latents: Latents, episodes: npt.NDArray[np.int64], seed: int
+    dynamics: WorldModel, checkpoint: Checkpoint, latents: Latents, episodes: npt.NDArray[np.int64], seed: int
 ) -> DreamStarts:
     info = checkpoint.info
-    return record_starts(dynamics, latents, episodes, info["sample_latents"], seed, info.get("no_reward_limit"))
-
-
-def real_action_space(env: str) -> Box:
-    """The environment's own.
-
-    Raises:
-        VmcError: no such environment, or one whose observations or actions do not fit.
-    """
-    made = make_env(env)
-    made.close()
-    assert isinstance(made.action_space, Box)  # make_env refuses others
-    return made.action_space
+    return record_starts(dynamics, latents, episodes, info["sample_latents"], seed, info["no_reward_limit"])

@@ -8,16 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from vmc.dream.settings import TERMINATION_THRESHOLD, DreamSettings
 from vmc.dream.world import DreamWorld, dream_along
 from vmc.models.checkpoints import dynamics_folder
-from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics.contract import SequenceBatch, WorldModel
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.mixture import negative_log_likelihood, of_dimensions
-from vmc.seeding import torch_stream
-from vmc.stages.episode_batches import SequenceBatch, sequences_of
+from vmc.seeding import stream, torch_stream
+from vmc.stages.episode_batches import sequences_of
 from vmc.storage.files import write_json
 from vmc.storage.latents import Latents
 
@@ -32,34 +30,31 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
 
     Returns:
         `nll_per_dimension` (nats); `reward_explained_variance` (1 - Var(error) / Var(reward));
-        `termination_precision` and `termination_recall` of the steps at which a dream would end; `dream_error_50`, the
-        root mean squared error of z over a 50-step dream under the recorded actions, and beside it `copy_error_50`,
-        that of predicting that nothing moves, and `spread`, the standard deviation of z, which is the error of an
-        average; `dream_reward_correlation_50`, of the dreams' summed rewards with the recorded ones.
-        What is said of z is said of the dimensions that V has not silenced.
-        A figure that these episodes cannot give (no termination among them, say) is left out.
+        `termination_precision` and `termination_recall` of the steps at which a dream would terminate;
+        `dream_error_50`, the root mean squared error of z over a 50-step dream under the recorded actions, and beside
+        it `copy_error_50`, that of predicting that nothing moves, and `spread`, the standard deviation of z, which is
+        the error of an average; `dream_reward_correlation_50`, of the dreams' summed rewards with the recorded ones.
+        Errors of z are over the latent dimensions in use.
+        A metric that these episodes cannot give (no termination among them, say) is left out.
     """
     dynamics, checkpoint = load_dynamics(run, load_vae(run)[1])
     dynamics.to(device)
     sequences = sequences_of(checkpoint, latents, device)
     generator = torch_stream(seed, "mdrnn/report", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.validation()]
-    active = sequences.active
-    report = _one_step(dynamics, batches, active) | _open_loop(dynamics, batches, active, generator)
+    report = _one_step(dynamics, batches) | _open_loop(dynamics, batches, stream(seed, "mdrnn/report"))
     write_json(dynamics_folder(run) / "report.json", report)
     return report
 
 
-def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor) -> dict[str, float]:
+def _one_step(dynamics: WorldModel, batches: list[SequenceBatch]) -> dict[str, float]:
     nll, errors, rewards, predicted, actual = [], [], [], [], []
     for batch in batches:
-        prediction, _ = dynamics(batch.latents[:, :-1], batch.actions, dynamics.initial_hidden(1))
-        mixture = of_dimensions(prediction.mixture, active)
-        nll.append(negative_log_likelihood(mixture, batch.latents[:, 1:, active]).flatten())
-        errors.append((prediction.reward - batch.rewards).flatten())
+        prediction, _ = dynamics.predict(batch, dynamics.initial(batch.latents[:, 0]))
+        nll.append(prediction.nll.flatten())
+        errors.append((prediction.rewards - batch.rewards).flatten())
         rewards.append(batch.rewards.flatten())
-        probability = dynamics.termination_probability(prediction.termination_logit)
-        predicted.append((probability > TERMINATION_THRESHOLD).flatten())
+        predicted.append((prediction.terminations > TERMINATION_THRESHOLD).flatten())
         actual.append(batch.terminations.flatten() > 0)
     report = {"nll_per_dimension": torch.cat(nll).mean().item()}
     variance = torch.cat(rewards).var(unbiased=False).item()
@@ -75,16 +70,14 @@ def _one_step(dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor) ->
     return report
 
 
-def _open_loop(
-    dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor, generator: torch.Generator
-) -> dict[str, float]:
-    loop = open_loop(dynamics, batches, active, DREAM_STEPS, generator)
+def _open_loop(dynamics: WorldModel, batches: list[SequenceBatch], rng: np.random.Generator) -> dict[str, float]:
+    loop = open_loop(dynamics, batches, DREAM_STEPS, rng)
     if loop is None:
         return {}
     report = {
         f"dream_error_{DREAM_STEPS}": float(np.sqrt(loop.dream_errors.mean())),
         f"copy_error_{DREAM_STEPS}": float(np.sqrt(loop.copy_errors.mean())),
-        "spread": spread(batches, active),
+        "spread": spread(dynamics, batches),
     }
     if np.std(loop.dreamed_rewards) > 0 and np.std(loop.recorded_rewards) > 0:
         correlation = np.corrcoef(loop.dreamed_rewards, loop.recorded_rewards)[0, 1]
@@ -92,9 +85,10 @@ def _open_loop(
     return report
 
 
-def spread(batches: list[SequenceBatch], active: Tensor) -> float:
+def spread(dynamics: WorldModel, batches: list[SequenceBatch]) -> float:
     """The standard deviation of z over these episodes: the error of predicting their average."""
-    return torch.cat([batch.latents[0][:, active] for batch in batches]).std(dim=0).square().mean().sqrt().item()
+    latents = torch.cat([batch.latents[0] for batch in batches])[:, dynamics.latent_mask]
+    return latents.std(dim=0).square().mean().sqrt().item()
 
 
 class OpenLoop(NamedTuple):
@@ -114,25 +108,25 @@ class OpenLoop(NamedTuple):
 
 @torch.no_grad()
 def open_loop(
-    dynamics: MDNRNN, batches: list[SequenceBatch], active: Tensor, steps: int, generator: torch.Generator
+    dynamics: WorldModel, batches: list[SequenceBatch], steps: int, rng: np.random.Generator
 ) -> OpenLoop | None:
-    """Dreams beside what was recorded; None where no episode is long enough."""
+    """Dreams beside the recorded episodes; None if no episode is long enough."""
     moments = [(batch, start) for batch in batches for start in _starts(batch.actions.shape[1], steps)]
     if not moments:
         return None
-    latents = torch.cat([batch.latents[:, start - _BURN_IN : start + steps + 1] for batch, start in moments])
-    actions = torch.cat([batch.actions[:, start - _BURN_IN : start + steps] for batch, start in moments])
-    recorded_rewards = torch.cat([batch.rewards[:, start : start + steps] for batch, start in moments])
-    warm = slice(_BURN_IN)
-    _, hidden = dynamics(latents[:, warm], actions[:, warm], dynamics.initial_hidden(len(moments)))
-    first, recorded = latents[:, _BURN_IN], latents[:, _BURN_IN + 1 :]
-    world = DreamWorld(dynamics, DreamSettings(temperature=1.0))
-    dreamed, rewards = dream_along(world, first, hidden, actions[:, _BURN_IN:], generator)
+    parts = [batch.window(start - _BURN_IN, start + steps) for batch, start in moments]
+    fields = ("latents", "actions", "rewards", "terminations", "mask")
+    batch = SequenceBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    _, state = dynamics.predict(batch.window(0, _BURN_IN), dynamics.initial(batch.latents[:, 0]))
+    first, recorded = batch.latents[:, _BURN_IN], batch.latents[:, _BURN_IN + 1 :]
+    actions, rewards = batch.actions[:, _BURN_IN:], batch.rewards[:, _BURN_IN:]
+    dreamed, dreamed_rewards = dream_along(DreamWorld(dynamics), state, actions, rng, DreamSettings())
+    used = dynamics.latent_mask
     found = (
-        (dreamed - recorded)[..., active].square().mean(dim=-1),
-        (first[:, None] - recorded)[..., active].square().mean(dim=-1),
+        (dreamed - recorded)[..., used].square().mean(dim=-1),
+        (first[:, None] - recorded)[..., used].square().mean(dim=-1),
+        dreamed_rewards.sum(dim=1),
         rewards.sum(dim=1),
-        recorded_rewards.sum(dim=1),
     )
     return OpenLoop(*(tensor.cpu().numpy() for tensor in found))
 

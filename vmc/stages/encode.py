@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vmc.models.chunks import encode_frames
 from vmc.models.loading import load_vae
-from vmc.models.vae import VisionModel
+from vmc.models.vision.contract import Vision
 from vmc.progress import Progress
 from vmc.storage.checkpoint import Checkpoint
 from vmc.storage.frames import num_frames
 from vmc.storage.latents import Latents, join, read_latents, write_latents
 from vmc.storage.rollouts import RolloutDataset, StoredEpisode
-
-_BATCH = 256
 
 
 def latents_path(run: Path) -> Path:
@@ -40,25 +39,19 @@ def ensure_latents(run: Path, dataset: RolloutDataset, device: torch.device) -> 
             return latents, checkpoint
         known = {key: latents.episode(position) for position, key in enumerate(present)}
     missing = [episode for episode in dataset.episodes if (episode.index, episode.digest) not in known]
-    known |= _encode(vae.to(device), dataset, missing, device)
+    known |= _encode(vae.to(device), dataset, missing)
     latents = join([known[key] for key in wanted])
     write_latents(latents_path(run), latents, checkpoint.sha256, [digest for _, digest in wanted])
     return latents, checkpoint
 
 
-@torch.inference_mode()
-def _encode(
-    vae: VisionModel, dataset: RolloutDataset, episodes: list[StoredEpisode], device: torch.device
-) -> dict[tuple[int, str], Latents]:
+def _encode(vae: Vision, dataset: RolloutDataset, episodes: list[StoredEpisode]) -> dict[tuple[int, str], Latents]:
     """The episodes' latents, by their numbers and digests."""
     encoded = {}
     with Progress("encode", num_frames(episodes), "frames") as progress:
         for stored in episodes:
             episode = dataset.read(stored)
-            parts = [
-                vae.encode(vae.to_input(part.to(device))) for part in torch.from_numpy(episode.frames).split(_BATCH)
-            ]
-            means, log_variances = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+            means, log_variances = (part.cpu().numpy() for part in encode_frames(vae, episode.frames))
             encoded[stored.index, stored.digest] = Latents(
                 means,
                 log_variances,

@@ -1,36 +1,16 @@
-"""Batches of whole latent episodes for M, padded and masked, with z drawn anew."""
+"""Batches of whole latent episodes for M, padded and masked. Every batch draws its z again."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vmc.models.vae import sample_latent
+from vmc.models.dynamics.contract import SequenceBatch, SequenceStatistics
+from vmc.models.vision.contract import sample_latent
 from vmc.storage.checkpoint import Checkpoint
 from vmc.storage.latents import Latents
-
-
-@dataclass(frozen=True)
-class SequenceBatch:
-    """B episodes side by side from their first step, padded to the longest, T steps.
-
-    Attributes:
-        latents: (B, T + 1, Z), one z a frame.
-        actions: (B, T, A).
-        rewards: (B, T); `rewards[:, t]` is earned by `actions[:, t]`.
-        terminations: (B, T), 1 at steps where a dream shall end (`Latents.termination_labels`), else 0.
-        mask: (B, T), 1 at real steps, 0 at padding.
-    """
-
-    latents: Tensor
-    actions: Tensor
-    rewards: Tensor
-    terminations: Tensor
-    mask: Tensor
 
 
 class LatentSequences:
@@ -38,11 +18,7 @@ class LatentSequences:
 
     Args:
         sample_latents: whether z is drawn from V's posterior in every batch, or is its mean.
-        no_reward_limit: a stretch of so many steps without a positive reward counts as termination.
-
-    Attributes:
-        active: the numbers of the latent dimensions that hold something, (D,): M is judged by these.
-        silent: those of the others.
+        no_reward_limit: of the termination labels.
     """
 
     def __init__(
@@ -50,11 +26,8 @@ class LatentSequences:
     ) -> None:
         self.lengths = latents.lengths
         self._frames, self._steps = latents.first_frames(), latents.first_steps()
-        self._over = torch.from_numpy(latents.termination_labels(no_reward_limit)).to(device)
+        self._labels = torch.from_numpy(latents.termination_labels(no_reward_limit)).to(device)
         self._sample = sample_latents
-        self.active, self.silent = (
-            torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (latents.active(), ~latents.active())
-        )
         names = ("means", "log_variances", "actions", "rewards")
         self._means, self._log_variances, self._actions, self._rewards = (
             torch.from_numpy(getattr(latents, name)).to(device) for name in names
@@ -64,11 +37,11 @@ class LatentSequences:
         """The batch of these episodes (positions in the data set)."""
         lengths = torch.from_numpy(self.lengths[episodes]).to(self._means.device)
         times = torch.arange(int(lengths.max()) + 1, device=self._means.device)
-        # Padding repeats each episode's last frame and last step; the mask keeps it out of every figure.
+        # Padding repeats each episode's last frame and last step; the mask keeps it out of every loss.
         frames = torch.minimum(times, lengths[:, None]) + self._column(self._frames[episodes])
         steps = torch.minimum(times[:-1], lengths[:, None] - 1) + self._column(self._steps[episodes])
         mask = times[:-1] < lengths[:, None]
-        terminations = self._over[steps] & mask
+        terminations = self._labels[steps] & mask
         latents = self._draw(self._means[frames], self._log_variances[frames], generator)
         return SequenceBatch(latents, self._actions[steps], self._rewards[steps], terminations.float(), mask.float())
 
@@ -85,4 +58,28 @@ class LatentSequences:
 def sequences_of(dynamics: Checkpoint, latents: Latents, device: torch.device) -> LatentSequences:
     """The latents as this M was trained on them."""
     info = dynamics.info
-    return LatentSequences(latents, info["sample_latents"], device, info.get("no_reward_limit"))
+    return LatentSequences(latents, info["sample_latents"], device, info["no_reward_limit"])
+
+
+def statistics_of(latents: Latents, latent_mask: npt.NDArray[np.bool_], limit: int | None) -> SequenceStatistics:
+    """What M has to know of the training episodes.
+
+    Args:
+        latent_mask: V's; a dimension that never varies in these data is left out, too.
+        limit: the no-reward limit of the termination labels.
+    """
+    is_training = np.zeros(len(latents.lengths), bool)
+    is_training[latents.training()] = True
+    steps = np.repeat(is_training, latents.lengths)
+    labels = latents.termination_labels(limit)[steps]
+    # A data set without a termination counts as if it had one.
+    rate = float(max(labels.sum(), 1) / len(labels))
+    mask = latent_mask & (np.ptp(latents.means, axis=0) > 0)
+    return SequenceStatistics(_reward_scale(np.asarray(latents.rewards[steps])), rate, torch.from_numpy(mask))
+
+
+def _reward_scale(rewards: npt.NDArray[np.float32]) -> float:
+    """The standard deviation of the rewards; if they are all the same, their size, or 1."""
+    spread, size = float(rewards.std()), float(np.abs(rewards).mean())
+    # A spread that is only rounding would make the one reward there is look like millions.
+    return spread if spread > 1e-6 * size else size or 1.0

@@ -22,7 +22,6 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
-from vmc.models.visions import DEFAULT_VISION
 from vmc.report.card import write_card
 from vmc.storage.checkpoint import Arrays, Checkpoint, load_checkpoint, save_checkpoint
 
@@ -50,9 +49,11 @@ def export_run(run: Path, to: Path) -> int:
     load_controller(run, vae, dynamics)
     controller = load_checkpoint(controller_folder(run), "best", TRAIN_CONTROLLER)
     starts = load_checkpoint(dynamics_folder(run), STARTS, TRAIN_MDRNN)
-    vae_hash = save_checkpoint(vae_folder(to), "best", vae.info, _halved(vae.weights))
+    vae_hash = save_checkpoint(vae_folder(to), "best", vae.info, _halved(vae.weights), graphs=vae.graphs)
     info = dynamics.info | {"vae": vae_hash}
-    dynamics_hash = save_checkpoint(dynamics_folder(to), "best", info, _halved(dynamics.weights))
+    dynamics_hash = save_checkpoint(
+        dynamics_folder(to), "best", info, _halved(dynamics.weights), graphs=dynamics.graphs
+    )
     kept = slice(None, None, -(-len(starts.weights["means"]) // _MOST_STARTS))
     moments = {name: array[kept] for name, array in starts.weights.items()}
     save_checkpoint(dynamics_folder(to), STARTS, starts.info | {"dynamics": dynamics_hash}, _halved(moments))
@@ -67,8 +68,8 @@ def describe_copy(run: Path, copy: Path, test: dict[str, Any]) -> Path:
     dynamics = dynamics_checkpoint(copy, vae)
     controller = load_controller(copy, vae, dynamics)
     models = [
-        f"V: {vae.info.get('vision', DEFAULT_VISION)}, {_shape(vae.info['model'])}, {_parameters(vae)} parameters",
-        f"M: {_shape(dynamics.info['model'])}, {_parameters(dynamics)} parameters",
+        f"V: {vae.info['kind']}, {_shape(vae.info['model'])}, {_parameters(vae)} parameters",
+        f"M: {dynamics.info['kind']}, {_shape(dynamics.info['model'])}, {_parameters(dynamics)} parameters",
         f"C: {_shape(asdict(controller.settings))}, {controller.settings.num_parameters} parameters",
     ]
     record = run / "run.json"
@@ -86,8 +87,9 @@ def _parameters(checkpoint: Checkpoint) -> str:
     return f"{sum(array.size for array in checkpoint.weights.values()):,}"
 
 
-def _halved(arrays: Arrays) -> dict[str, npt.NDArray[np.float16]]:
-    halved = {name: array.astype(np.float16) for name, array in arrays.items()}
+def _halved(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """Floats as float16; masks as they are."""
+    halved = {name: a.astype(np.float16) if a.dtype.kind == "f" else a for name, a in arrays.items()}
     for name, array in halved.items():
         if not np.isfinite(array).all():
             raise VmcError(f"{name} holds numbers beyond float16's 65,504.", "This model cannot be exported.")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vmc.control.loop import means_folder
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.errors import VmcError
@@ -23,17 +24,16 @@ from vmc.models.checkpoints import (
     load_controller,
     vae_checkpoint,
 )
-from vmc.models.dynamics import MDNRNN
+from vmc.models.dynamics.contract import SequenceBatch, WorldModel
 from vmc.models.loading import load_dynamics
-from vmc.seeding import env_seed, torch_stream
+from vmc.seeding import env_seed, stream, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.dynamics_report import open_loop, spread
 from vmc.stages.encode import ensure_latents
-from vmc.stages.episode_batches import SequenceBatch, sequences_of
+from vmc.stages.episode_batches import sequences_of
 from vmc.stages.evaluate import dream_settings
 from vmc.stages.settings import FaithfulnessSettings
-from vmc.stages.train_controller import means_folder
 from vmc.storage.checkpoint import load_checkpoint, versions
 from vmc.storage.files import write_json
 from vmc.storage.rollouts import RolloutDataset
@@ -63,7 +63,7 @@ def measure_faithfulness(
     generator = torch_stream(settings.seed, "faithfulness", device=device.type)
     batches = [sequences.batch(np.array([episode]), generator) for episode in latents.validation()]
     report = {
-        "open_loop": _open_loop_curves(dynamics, batches, sequences.active, generator),
+        "open_loop": _open_loop_curves(dynamics, batches, stream(settings.seed, "faithfulness")),
         **_calibration(dynamics, batches),
         "gap": _gap(settings, data, run, device_name, num_workers),
         "config": asdict(settings),
@@ -74,30 +74,29 @@ def measure_faithfulness(
 
 
 def _open_loop_curves(
-    dynamics: MDNRNN, batches: list[SequenceBatch], active: torch.Tensor, generator: torch.Generator
+    dynamics: WorldModel, batches: list[SequenceBatch], rng: np.random.Generator
 ) -> dict[str, Any] | None:
     """Root mean squared error of z after each number of steps; None where the episodes are too short."""
-    loop = open_loop(dynamics, batches, active, _OPEN_LOOP_STEPS, generator)
+    loop = open_loop(dynamics, batches, _OPEN_LOOP_STEPS, rng)
     if loop is None:
         return None
     return {
         "dream": np.sqrt(loop.dream_errors.mean(axis=0)).tolist(),
         "copy": np.sqrt(loop.copy_errors.mean(axis=0)).tolist(),
-        "spread": spread(batches, active),
+        "spread": spread(dynamics, batches),
         "dreamed_rewards": loop.dreamed_rewards.tolist(),
         "recorded_rewards": loop.recorded_rewards.tolist(),
     }
 
 
 @torch.no_grad()
-def _calibration(dynamics: MDNRNN, batches: list[SequenceBatch]) -> dict[str, Any]:
+def _calibration(dynamics: WorldModel, batches: list[SequenceBatch]) -> dict[str, Any]:
     """M's expected reward and its probability of termination one step ahead, against what happened."""
     rewards, terminations = [], []
     for batch in batches:
-        prediction, _ = dynamics(batch.latents[:, :-1], batch.actions, dynamics.initial_hidden(1))
-        rewards.append(torch.stack([prediction.reward[0], batch.rewards[0]]))
-        probability = dynamics.termination_probability(prediction.termination_logit)
-        terminations.append(torch.stack([probability[0], batch.terminations[0]]))
+        prediction, _ = dynamics.predict(batch, dynamics.initial(batch.latents[:, 0]))
+        rewards.append(torch.stack([prediction.rewards[0], batch.rewards[0]]))
+        terminations.append(torch.stack([prediction.terminations[0], batch.terminations[0]]))
     return {
         name: _binned(*torch.cat(pairs, dim=1).cpu().numpy())
         for name, pairs in (("reward", rewards), ("termination", terminations))

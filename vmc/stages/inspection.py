@@ -72,7 +72,7 @@ def _checkpoint(folder: Path, name: str) -> Iterator[str]:
     size = sum(array.size for array in checkpoint.weights.values())
     kind = "starts of dreams" if name == STARTS else _FOLDERS.get(folder.name, "a model")
     yield f"{checkpoint.path}: {kind}, {size:,} numbers, SHA-256 {checkpoint.sha256[:12]}, intact"
-    for key in ("model", "metrics", "validation_return", "generation", "epoch", "finished", "counters"):
+    for key in ("kind", "model", "metrics", "validation_return", "generation", "epoch", "finished", "state"):
         if key in checkpoint.info:
             yield f"  {key}: {_short(checkpoint.info[key])}"
 

@@ -11,7 +11,7 @@ from typing import Any
 from vmc.config import make_settings
 from vmc.envs import check_env
 from vmc.errors import VmcError
-from vmc.models.visions import choose_vision
+from vmc.models.vision import choose_vision
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import evaluate_controller
 from vmc.stages.presets import last_phases, preset_values
@@ -211,7 +211,7 @@ def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]
     counters = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
     assert counters.best_return is not None
     figures = {"generations": counters.generation, "validation return": counters.best_return}
-    return counters.seconds, figures | {f"{place} steps": n for place, n in counters.steps.items() if n}
+    return counters.seconds, figures | {f"{place} steps": n for place, n in counters.num_steps.items() if n}
 
 
 def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:

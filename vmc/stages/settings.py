@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmc.config import option
-from vmc.models.backbones import BACKBONES
 from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
-from vmc.models.dynamics_settings import MIXTURES
-from vmc.models.visions import VISIONS
+from vmc.models.dynamics import MIXTURES
 from vmc.policies import POLICIES
 
 # Groups of options in `--help`, in this order; an option without a group is a common one.
@@ -47,8 +45,8 @@ class TrainVAESettings:
     """How V is trained.
 
     Attributes:
-        vision: the kind of V: `conv` for pictures; `identity` or `dense` for vectors. Default: what the environment's
-            entry says, else what fits its observations.
+        vision: the kind of V: `conv` for pictures; `identity` or `dense` for vectors; or `module:Class`. Default: what
+            the environment's entry says, else what fits its observations.
         epochs: the largest number of passes over the training frames.
         patience: stop after this many epochs without a better validation loss.
         batch_size: frames a step.
@@ -62,7 +60,7 @@ class TrainVAESettings:
 
     env: str
     epochs: int = option(least=1)
-    vision: str | None = option(None, choices=[*VISIONS])
+    vision: str | None = None
     patience: int = option(3, least=1)
     batch_size: int = option(64, least=1)
     learning_rate: float = option(1e-3, above=0)
@@ -77,7 +75,7 @@ class TrainMDRNNSettings:
     """How M is trained.
 
     Attributes:
-        dynamics: the kind of M; `mlp` has no memory.
+        dynamics: the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, or `module:Class`.
         mixture: whether each latent dimension has mixture weights of its own (the original), or all share one set.
         epochs: the largest number of passes over the training episodes; 0 keeps M's random initial weights.
         patience: stop after this many epochs without a better validation loss.
@@ -93,7 +91,7 @@ class TrainMDRNNSettings:
 
     env: str
     epochs: int = option(least=0)
-    dynamics: str = option("lstm", choices=[*BACKBONES])
+    dynamics: str = "lstm"
     mixture: str = option("per-dimension", choices=[*MIXTURES], group=ADVANCED)
     patience: int = option(10, least=1)
     batch_size: int = option(16, least=1)

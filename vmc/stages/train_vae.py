@@ -11,14 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vmc.envs import PREPROCESSINGS
-from vmc.models.checkpoints import TRAIN_VAE, model_info, vae_folder
-from vmc.models.loading import make_vision
-from vmc.models.vae import VAELoss, VisionModel, kl_divergence, silenced, vae_loss
-from vmc.models.visions import choose_vision
+from vmc.envs import PREPROCESSINGS, get_task
+from vmc.models.checkpoints import TRAIN_VAE, vae_folder
+from vmc.models.loading import load_vae, make_vision, vision_graphs, vision_info
+from vmc.models.vision import choose_vision
+from vmc.models.vision.contract import VAELoss, Vision, kl_divergence, vae_loss
 from vmc.seeding import seeded_initialisation, torch_stream
 from vmc.stages.device import choose_device
-from vmc.stages.reconstructions import report_reconstructions
 from vmc.stages.settings import TrainVAESettings
 from vmc.stages.training import FitConfig, TrainState, fit
 from vmc.storage.files import locked
@@ -45,7 +44,7 @@ class VAETraining:
     def __init__(
         self,
         settings: TrainVAESettings,
-        vae: VisionModel,
+        vae: Vision,
         batches: FrameBatches,
         validation: npt.NDArray[Any],
         device: torch.device,
@@ -54,7 +53,7 @@ class VAETraining:
         self._batches = batches
         self._validation = validation
         self._device = device
-        self.module: VisionModel = vae.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module: Vision = vae.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # An optimiser refuses to have nothing to optimise, as the identity has.
         parameters: list[Tensor] = [*vae.parameters()] or [torch.zeros(0)]
         self.optimizer = torch.optim.Adam(parameters, settings.learning_rate)
@@ -77,29 +76,32 @@ class VAETraining:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimizer.step()
-        return _figures(loss)
+        return _metrics(loss)
 
     def begin_phase(self, before: Mapping[str, Any]) -> None:
         """Nothing in V depends on the data but its weights."""
 
     def validate(self) -> dict[str, float]:
-        """Loss at the posterior's mean, over validation frames; how many latent dimensions hold something."""
+        """Loss at the posterior's mean, over validation frames; the number of active latent dimensions."""
         sums = {"loss": 0.0, "reconstruction": 0.0, "kl": 0.0}
         nats = torch.zeros(self.module.settings.latent_size, device=self._device)
         for first in range(0, len(self._validation), _VALIDATION_BATCH):
             frames = torch.from_numpy(self._validation[first : first + _VALIDATION_BATCH]).to(self._device)
             inputs, noise = self.module.to_input(frames), torch.zeros(len(frames), len(nats), device=self._device)
-            for name, value in _figures(self._loss(inputs, noise)).items():
+            for name, value in _metrics(self._loss(inputs, noise)).items():
                 sums[name] += value * len(frames)
             nats += kl_divergence(*self.module.encode(inputs)).sum(dim=0) / len(self._validation)
-        self._silent = nats < self._settings.active_threshold
-        active = float((~self._silent).sum())
-        return {name: total / len(self._validation) for name, total in sums.items()} | {"active_dimensions": active}
+        self._active = nats >= self._settings.active_threshold
+        means = {name: total / len(self._validation) for name, total in sums.items()}
+        return means | {"active_units": float(self._active.sum())}
 
     def kept_weights(self) -> dict[str, Tensor]:
-        """The best V, the dimensions that it makes no use of silenced; an untrained V keeps all."""
+        """V with its latent mask: the active units (Burda et al. 2016); an untrained V has none, and keeps all.
+
+        A dimension that V does not use is N(0, 1) whatever the frame shows: noise for C and M.
+        """
         weights = self.module.state_dict()
-        return weights if self._silent.all() or not self._silent.any() else silenced(weights, self._silent)
+        return weights | {"latent_mask": self._active} if self._active.any() else weights
 
     def _loss(self, inputs: Tensor, noise: Tensor) -> VAELoss:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
@@ -147,17 +149,19 @@ def train_vae(
             batches = FramesStreamed(dataset, training, settings.batch_size, settings.seed, buffer_bytes)
         validation_frames = sample_frames(dataset, validation, _VALIDATION_FRAMES)
         with seeded_initialisation(settings.seed):
-            vae = make_vision(kind, settings.env, dataset.frame_kind.shape)
+            vae = make_vision(kind, dataset.frame_kind.shape, get_task(settings.env).latent_size)
         vae.prepare(partial(sample_frames, dataset, training, _MEASURED_FRAMES))
+        graphs = vision_graphs(vae, dataset.frame_kind)  # before V moves to a GPU
         trainable = VAETraining(settings, vae, batches, validation_frames, device)
         inputs = {"data": dataset.fingerprint()}
-        info = model_info(vae.settings) | {"vision": kind, "env": settings.env, "inputs": inputs}
+        info = {"env": settings.env, "inputs": inputs, "action_map": dataset.action_map}
+        info |= vision_info(kind, vae)
         epochs = settings.epochs if list(vae.parameters()) else 0
-        plan = FitConfig("V", TRAIN_VAE, epochs, settings.patience, settings, inputs, info, tensorboard)
-        counters = fit(trainable, folder, plan)
-        report_reconstructions(run, kind, validation_frames)
-    return counters
+        parts = (settings, inputs, info, graphs, tensorboard)
+        state = fit(trainable, folder, FitConfig("V", TRAIN_VAE, epochs, settings.patience, *parts))
+        load_vae(run)[0].report(folder, validation_frames)
+    return state
 
 
-def _figures(loss: VAELoss) -> dict[str, float]:
+def _metrics(loss: VAELoss) -> dict[str, float]:
     return {"loss": loss.total.item(), "reconstruction": loss.reconstruction.item(), "kl": loss.kl.item()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vmc.errors import VmcError
-from vmc.models.checkpoints import refuse_exported
+from vmc.models.checkpoints import check_config, refuse_exported
 from vmc.models.loading import load_weights
 from vmc.progress import Progress
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
@@ -57,7 +57,7 @@ class Trainable(Protocol):
         ...
 
     def train_batch(self, batch: Any) -> dict[str, float]:
-        """Trains one unit; returns its figures, `loss` among them."""
+        """Trains one unit; returns its metrics, `loss` among them."""
         ...
 
     def begin_phase(self, before: Mapping[str, Any]) -> None:
@@ -101,10 +101,11 @@ class FitConfig:
         command: the command that runs this stage.
         epochs: at most so many, counted from the start of the phase.
         patience: stop after so many epochs without a better validation loss.
-        settings: the stage's dataclass, with `learning_rate` and `final_lr_fraction`; must not change on resume, but for the
-            extent of the training.
+        settings: the stage's dataclass, with `learning_rate` and `final_lr_fraction`. On resume only the extent of the
+            training may change.
         inputs: hashes of what is trained on.
         info: kept in the checkpoints for those who load the model.
+        graphs: exported graphs of the model, for worker processes; kept with the best one.
     """
 
     name: str
@@ -114,55 +115,58 @@ class FitConfig:
     settings: Any
     inputs: dict[str, str]
     info: dict[str, Any]
+    graphs: Mapping[str, bytes]
     tensorboard: bool = False
 
     @property
-    def config(self) -> dict[str, Any]:
+    def settings_dict(self) -> dict[str, Any]:
         """The settings as they are kept."""
         return asdict(self.settings)
 
 
-def fit(trainable: Trainable, folder: Path, plan: FitConfig) -> TrainState:
-    """Trains until the plan is fulfilled, resuming from `folder/latest.json` where there is one.
+def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
+    """Trains until the config is fulfilled, resuming from `folder/latest.json` where there is one.
 
     Returns:
-        The final counters; the best weights are in `folder/best.json`.
+        The final state; the best weights are in `folder/best.json`.
 
     Raises:
         VmcError: settings that changed, a corrupt checkpoint, a loss that is not finite.
     """
     if trainable.num_units() == 0:
-        raise VmcError(f"{plan.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size.")
-    counters = _resume(trainable, folder, plan)
-    write_json(folder / "config.json", plan.config)
+        raise VmcError(
+            f"{config.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size."
+        )
+    state = _resume(trainable, folder, config)
+    write_json(folder / "config.json", config.settings_dict)
     # A phase begins with a validation, which logs its epoch anew.
-    log = MetricsLog(folder, counters.epoch if counters.best else counters.epoch - 1, plan.tensorboard)
-    if not counters.best:
-        _validate(trainable, folder, plan, counters, log)
+    log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.tensorboard)
+    if not state.best:
+        _validate(trainable, folder, config, state, log)
     with _deferred_interrupt() as interrupted:
-        while not _finished(plan, counters):
-            _train_epoch(trainable, folder, plan, counters, interrupted)
-            counters.epoch, counters.unit = counters.epoch + 1, 0
-            _validate(trainable, folder, plan, counters, log)
-        if not counters.finished:
-            counters.finished = True
-            _save_latest(trainable, folder, plan, counters)
+        while not _finished(config, state):
+            _train_epoch(trainable, folder, config, state, interrupted)
+            state.epoch, state.unit = state.epoch + 1, 0
+            _validate(trainable, folder, config, state, log)
+        if not state.finished:
+            state.finished = True
+            _save_latest(trainable, folder, config, state)
         if interrupted.is_set():
             raise KeyboardInterrupt
-    return counters
+    return state
 
 
-def _finished(plan: FitConfig, counters: TrainState) -> bool:
-    epochs_done = counters.epoch - counters.phase_start
-    return epochs_done >= plan.epochs or counters.epoch - counters.best_epoch >= plan.patience
+def _finished(config: FitConfig, state: TrainState) -> bool:
+    epochs_done = state.epoch - state.phase_start
+    return epochs_done >= config.epochs or state.epoch - state.best_epoch >= config.patience
 
 
-def _set_learning_rate(trainable: Trainable, plan: FitConfig, counters: TrainState) -> None:
+def _set_learning_rate(trainable: Trainable, config: FitConfig, state: TrainState) -> None:
     """Falls linearly over the phase, to the share `final_lr_fraction` of itself."""
-    done = (counters.epoch - counters.phase_start + counters.unit / trainable.num_units()) / plan.epochs
-    share = 1 + (plan.settings.final_lr_fraction - 1) * done
+    done = (state.epoch - state.phase_start + state.unit / trainable.num_units()) / config.epochs
+    share = 1 + (config.settings.final_lr_fraction - 1) * done
     for group in trainable.optimizer.param_groups:
-        group["lr"] = plan.settings.learning_rate * share
+        group["lr"] = config.settings.learning_rate * share
 
 
 class Clocked(Iterator[Any]):
@@ -204,91 +208,79 @@ def _deferred_interrupt() -> Iterator[threading.Event]:
 
 
 def _train_epoch(
-    trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState, interrupted: threading.Event
+    trainable: Trainable, folder: Path, config: FitConfig, state: TrainState, interrupted: threading.Event
 ) -> None:
     started = saved = time.monotonic()
-    before = counters.seconds
-    title = f"{plan.name} epoch {counters.epoch + 1 - counters.phase_start}/{plan.epochs}"
+    before = state.seconds
+    title = f"{config.name} epoch {state.epoch + 1 - state.phase_start}/{config.epochs}"
     total = trainable.num_units()
     trainable.module.train()
-    with Progress(title, total, trainable.unit, done=counters.unit) as progress:
-        batches = Clocked(trainable.batches(counters.epoch, counters.unit))
+    with Progress(title, total, trainable.unit, done=state.unit) as progress:
+        batches = Clocked(trainable.batches(state.epoch, state.unit))
         for batch in batches:
-            _set_learning_rate(trainable, plan, counters)
-            figures = trainable.train_batch(batch)
-            if not np.isfinite(figures["loss"]):
+            _set_learning_rate(trainable, config, state)
+            metrics = trainable.train_batch(batch)
+            if not np.isfinite(metrics["loss"]):
                 raise VmcError(
-                    f"{plan.name}: the loss is {figures['loss']} in epoch {counters.epoch + 1}.",
+                    f"{config.name}: the loss is {metrics['loss']} in epoch {state.epoch + 1}.",
                     "The last checkpoint is sound. Lower --learning-rate in another --run.",
                 )
-            counters.unit += 1
-            figures[WAITING] = batches.waiting_share()
-            for name, value in figures.items():
-                counters.sums[name] = counters.sums.get(name, 0.0) + value
+            state.unit += 1
+            metrics[WAITING] = batches.waiting_share()
+            for name, value in metrics.items():
+                state.sums[name] = state.sums.get(name, 0.0) + value
             now = time.monotonic()
-            counters.seconds = before + now - started
-            progress.advance(1, **{name: counters.sums[name] / counters.unit for name in ("loss", WAITING)})
-            if interrupted.is_set() or (now - saved > _CHECKPOINT_SECONDS and counters.unit < total):
-                _save_latest(trainable, folder, plan, counters)
+            state.seconds = before + now - started
+            progress.advance(1, **{name: state.sums[name] / state.unit for name in ("loss", WAITING)})
+            if interrupted.is_set() or (now - saved > _CHECKPOINT_SECONDS and state.unit < total):
+                _save_latest(trainable, folder, config, state)
                 saved = now
             if interrupted.is_set():
                 raise KeyboardInterrupt
 
 
-def _validate(trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState, log: MetricsLog) -> None:
+def _validate(trainable: Trainable, folder: Path, config: FitConfig, state: TrainState, log: MetricsLog) -> None:
     """Validates, keeps the weights if they are the best of the phase, logs, and checkpoints."""
     started = time.monotonic()
     trainable.module.eval()
     with torch.no_grad():
-        figures = trainable.validate()
-    if not counters.best or figures["loss"] < counters.best["loss"]:
-        counters.best, counters.best_epoch = figures, counters.epoch
-        info = plan.info | {"epoch": counters.epoch, "metrics": figures}
-        save_checkpoint(folder, "best", info, _arrays(trainable.kept_weights()))
-    training = {f"train_{name}": total / trainable.num_units() for name, total in counters.sums.items()}
-    counters.sums = {}
-    counters.seconds += time.monotonic() - started
-    validation = {f"val_{name}": value for name, value in figures.items()}
-    log.append(counters.epoch, seconds=round(counters.seconds, 3), **training, **validation)
-    _save_latest(trainable, folder, plan, counters)
+        metrics = trainable.validate()
+    if not state.best or metrics["loss"] < state.best["loss"]:
+        state.best, state.best_epoch = metrics, state.epoch
+        info = config.info | {"epoch": state.epoch, "metrics": metrics}
+        save_checkpoint(folder, "best", info, _arrays(trainable.kept_weights()), graphs=config.graphs)
+    training = {f"train_{name}": total / trainable.num_units() for name, total in state.sums.items()}
+    state.sums = {}
+    state.seconds += time.monotonic() - started
+    validation = {f"val_{name}": value for name, value in metrics.items()}
+    log.append(state.epoch, seconds=round(state.seconds, 3), **training, **validation)
+    _save_latest(trainable, folder, config, state)
 
 
-def _save_latest(trainable: Trainable, folder: Path, plan: FitConfig, counters: TrainState) -> None:
-    info = plan.info | {"config": plan.config, "counters": asdict(counters), "finished": counters.finished}
+def _save_latest(trainable: Trainable, folder: Path, config: FitConfig, state: TrainState) -> None:
+    info = config.info | {"config": config.settings_dict, "state": asdict(state), "finished": state.finished}
     weights = _arrays(trainable.module.state_dict())
     save_checkpoint(folder, "latest", info, weights, _optimizer_arrays(trainable.optimizer))
 
 
-def _resume(trainable: Trainable, folder: Path, plan: FitConfig) -> TrainState:
-    refuse_exported(folder, plan.command)
+def _resume(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
+    refuse_exported(folder, config.command)
     if not has_checkpoint(folder, "latest"):
-        return TrainState(plan.inputs)
-    checkpoint = load_checkpoint(folder, "latest", plan.command)
-    counters = TrainState(**checkpoint.info["counters"])
-    other_data = counters.inputs != plan.inputs
-    free = plan.config.keys() - _SHAPE if other_data else _EXTENT
-    check_config(checkpoint, plan.settings, plan.command, free)
+        return TrainState(config.inputs)
+    checkpoint = load_checkpoint(folder, "latest", config.command)
+    state = TrainState(**checkpoint.info["state"])
+    other_data = state.inputs != config.inputs
+    free = config.settings_dict.keys() - _SHAPE if other_data else _EXTENT
+    check_config(checkpoint, config.settings_dict, config.command, free)
     load_weights(trainable.module, checkpoint).requires_grad_(True)
     _load_optimizer(trainable.optimizer, checkpoint)
     if other_data:
         # Other data: the weights and the optimiser go on, all else begins again.
         trainable.begin_phase(checkpoint.info)
-        start = counters.epoch + (counters.unit > 0)
-        return TrainState(plan.inputs, start, start, best_epoch=start, seconds=counters.seconds)
-    counters.finished = counters.finished and _finished(plan, counters)
-    return counters
-
-
-def check_config(checkpoint: Checkpoint, settings: Any, command: str, free: Set[str]) -> None:
-    """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint."""
-    config = asdict(settings)
-    stored = checkpoint.info["config"]
-    for name in sorted((stored.keys() | config.keys()) - free):
-        if stored.get(name) != config.get(name):
-            raise VmcError(
-                f"{checkpoint.path.parent} was trained with {name} = {stored.get(name)}; now it is {config.get(name)}.",
-                f"Run `{command}` with the old value, or give another --run.",
-            )
+        start = state.epoch + (state.unit > 0)
+        return TrainState(config.inputs, start, start, best_epoch=start, seconds=state.seconds)
+    state.finished = state.finished and _finished(config, state)
+    return state
 
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, Any]:

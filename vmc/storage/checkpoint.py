@@ -1,7 +1,8 @@
 """Checkpoints: safetensors beside a JSON sidecar, replaced atomically, checked by SHA-256, free of code.
 
-A checkpoint `best` in a folder is `best.json` and the files that it names. The files carry a part of their hash in
-their names, so a new checkpoint never overwrites the files of the old one; replacing the sidecar is the commit.
+A checkpoint `best` in a folder is `best.json` and the files that it names: arrays, and exported ONNX graphs. The files
+carry a part of their hash in their names, so a new checkpoint never overwrites the files of the old one; replacing the
+sidecar is the commit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,10 +25,13 @@ from safetensors.numpy import load, save
 from threadpoolctl import threadpool_info
 
 from vmc.errors import VmcError
-from vmc.storage.files import replacing, sha256_of, write_json
+from vmc.storage.files import replacing, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 Arrays = Mapping[str, npt.NDArray[Any]]
+# The kinds of files that hold arrays; all others are graphs.
+_KINDS = ("weights", "state")
+_ARRAYS, _GRAPH = ".safetensors", ".onnx"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Checkpoint:
         info: what the stage stored: settings, metrics, what it was made from.
         weights: the model's arrays.
         state: the arrays needed to resume (optimiser, search); empty for a weights-only checkpoint.
+        graphs: exported ONNX graphs without weights, by name.
         sha256: the hash of the weights file, which names this model in what is built on it.
     """
 
@@ -46,6 +51,7 @@ class Checkpoint:
     weights: dict[str, npt.NDArray[Any]]
     state: dict[str, npt.NDArray[Any]]
     sha256: str
+    graphs: dict[str, bytes] = field(default_factory=dict)
 
 
 _PACKAGES = (
@@ -70,7 +76,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, state: Arrays | None = None) -> str:
+def save_checkpoint(
+    directory: Path,
+    name: str,
+    info: Any,
+    weights: Arrays,
+    state: Arrays | None = None,
+    graphs: Mapping[str, bytes] | None = None,
+) -> str:
     """Writes checkpoint `name`, commits it, and removes the files of the one that it replaces.
 
     Returns:
@@ -79,14 +92,16 @@ def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, stat
     Raises:
         VmcError: the folder cannot be written or is full; the old checkpoint is still whole.
     """
-    files = {"weights": _write(directory, name, "weights", weights)}
+    files = {"weights": _write(directory, f"{name}-weights", _ARRAYS, _serialised(weights))}
     if state is not None:
-        files["state"] = _write(directory, name, "state", state)
+        files["state"] = _write(directory, f"{name}-state", _ARRAYS, _serialised(state))
+    for kind, graph in (graphs or {}).items():
+        files[kind] = _write(directory, f"{name}-{kind}", _GRAPH, graph)
     content = {"schema": SCHEMA, "files": files, "info": info, "versions": versions()}
     write_json(directory / f"{name}.json", {"sha256": _digest(content), **content})
     kept = {file["name"] for file in files.values()}
-    for old in directory.glob(f"{name}-*.safetensors"):
-        if old.name not in kept:
+    for old in directory.glob(f"{name}-*"):
+        if old.suffix in (_ARRAYS, _GRAPH) and old.name not in kept:
             old.unlink(missing_ok=True)
     return str(files["weights"]["sha256"])
 
@@ -113,10 +128,16 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
         VmcError: missing, of another schema, or not the bytes that were written.
     """
     content = read_sidecar(directory, name, command)
-    arrays = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
+    found = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
+    arrays = {
+        kind: _arrays(directory / content["files"][kind]["name"], data)
+        for kind, data in found.items()
+        if kind in _KINDS
+    }
+    graphs = {kind: data for kind, data in found.items() if kind not in _KINDS}
     digest = content["files"]["weights"]["sha256"]
     path = directory / f"{name}.json"
-    return Checkpoint(path, content["info"], arrays["weights"], arrays.get("state", {}), digest)
+    return Checkpoint(path, content["info"], arrays["weights"], arrays.get("state", {}), digest, graphs)
 
 
 def has_checkpoint(directory: Path, name: str) -> bool:
@@ -164,25 +185,33 @@ def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: A
             )
 
 
-def _write(directory: Path, name: str, kind: str, arrays: Arrays) -> dict[str, Any]:
+def _serialised(arrays: Arrays) -> bytes:
     # ascontiguousarray turns a 0-d array into a 1-d one, so ask for contiguity only where it is missing.
-    arrays = {k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in arrays.items()}
-    data = save(dict(arrays))
+    data: bytes = save({k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in arrays.items()})
+    return data
+
+
+def _write(directory: Path, stem: str, suffix: str, data: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(data).hexdigest()
-    path = directory / f"{name}-{kind}-{digest[:12]}.safetensors"
+    path = directory / f"{stem}-{digest[:12]}{suffix}"
     with replacing(path) as partial:
         partial.write_bytes(data)
     return {"name": path.name, "sha256": digest, "bytes": len(data)}
 
 
-def _read(directory: Path, file: dict[str, Any], command: str) -> dict[str, npt.NDArray[Any]]:
+def _read(directory: Path, file: dict[str, Any], command: str) -> bytes:
     path = directory / file["name"]
     if not path.exists():
         raise VmcError(f"{path} is missing, but its checkpoint names it.", f"Run `{command}` again.")
-    if sha256_of(path) != file["sha256"]:
+    data: bytes = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != file["sha256"]:
         raise corrupt(path, command)
+    return data
+
+
+def _arrays(path: Path, data: bytes) -> dict[str, npt.NDArray[Any]]:
     try:
-        arrays = load(path.read_bytes())
+        arrays = load(data)
     except SafetensorError as error:
         raise VmcError(f"{path} is not a safetensors file: {error}.") from None
     # Exported weights are float16 to be small; nobody computes with that.

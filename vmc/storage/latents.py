@@ -56,26 +56,23 @@ class Latents:
         return np.flatnonzero(self.index % 10 != 3)
 
     def termination_labels(self, no_reward_limit: int | None) -> npt.NDArray[np.bool_]:
-        """Steps at which a dream shall end, (S,): the terminations, and each stretch without a positive reward that is
-        `no_reward_limit` long or longer (None: no stretch is), but for the quarter of `no_reward_limit` that it begins with, in
-        which nobody could tell yet.
+        """The steps labelled as terminated, bool (S,): a dream shall terminate there.
+
+        These are the terminations, and the steps of each stretch without a positive reward that is `no_reward_limit`
+        long or longer (None: no stretch is). The first quarter of the limit is left out: nothing shows there yet that
+        the episode is lost.
         """
         firsts = self.first_steps()
-        over = np.zeros(len(self.rewards), bool)
-        over[(firsts + self.lengths - 1)[self.terminated]] = True
+        labels = np.zeros(len(self.rewards), bool)
+        labels[(firsts + self.lengths - 1)[self.terminated]] = True
         if no_reward_limit is not None:
             for first, length in zip(firsts, self.lengths, strict=True):
                 paid = np.flatnonzero(self.rewards[first : first + length] > 0)
                 bounds = np.concatenate([[-1], paid, [length]])
                 for before, after in zip(bounds[:-1] + 1, bounds[1:], strict=True):
                     if after - before >= no_reward_limit:
-                        over[first + before + no_reward_limit // 4 : first + after] = True
-        return over
-
-    def active(self) -> npt.NDArray[np.bool_]:
-        """Which latent dimensions say anything, (Z,): V has silenced the others, or sees a constant there."""
-        varies: npt.NDArray[np.bool_] = np.ptp(self.means, axis=0) > 0
-        return varies
+                        labels[first + before + no_reward_limit // 4 : first + after] = True
+        return labels
 
     def episode(self, position: int) -> Latents:
         """One episode by itself."""

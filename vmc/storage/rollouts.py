@@ -12,7 +12,7 @@ One shard holds a few whole episodes end to end. Datasets, with E episodes of le
     terminated, truncated  bool (E,)        how the episode ended; never merged
     digests     S64     (E,)                SHA-256 of the episode's content
 
-and attributes: schema, env, preprocessing, policy (JSON), seed. Chunks carry a Fletcher-32 checksum.
+and attributes: schema, env, preprocessing, action_map (JSON), policy (JSON), seed. Chunks carry a Fletcher-32 checksum.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy.typing as npt
 from vmc.errors import VmcError
 from vmc.storage.files import replacing_hdf5
 
-SCHEMA = 1
+SCHEMA = 2
 _MAX_OPEN_SHARDS = 16
 # Episodes are read whole, so frames are compressed in small groups (measured in DECISIONS.md).
 _FRAMES_PER_CHUNK = 16
@@ -74,6 +74,7 @@ class Source:
 
     env: str
     preprocessing: str
+    action_map: dict[str, Any]
     policy: dict[str, Any]
     seed: int
 
@@ -140,6 +141,7 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
             schema=SCHEMA,
             env=source.env,
             preprocessing=source.preprocessing,
+            action_map=json.dumps(source.action_map),
             policy=json.dumps(source.policy),
             seed=source.seed,
         )
@@ -179,6 +181,8 @@ class RolloutDataset:
         self.sources = sources
         self.env = _common("env", {s.env for s in sources.values()}, directory)
         self.preprocessing = _common("preprocessing", {s.preprocessing for s in sources.values()}, directory)
+        maps = {json.dumps(s.action_map, sort_keys=True) for s in sources.values()}
+        self.action_map: dict[str, Any] = json.loads(_common("action map", maps, directory))
         self.frame_kind = kinds[_common("frames", set(kinds), directory)]
         self._open: OrderedDict[Path, h5py.File] = OrderedDict()
 
@@ -272,14 +276,15 @@ def check_env_matches(dataset: RolloutDataset, env: str, preprocessings: Collect
 
 def _read_index(path: Path) -> tuple[Source, FrameKind, list[StoredEpisode]]:
     with _explained_read(path), h5py.File(path, "r") as file:
-        missing = {"schema", "env", "preprocessing", "policy", "seed"} - set(file.attrs)
+        if file.attrs.get("schema", SCHEMA) != SCHEMA:
+            raise _bad_shard(path, f"has schema {file.attrs['schema']}, and this vmc reads {SCHEMA}")
+        missing = {"schema", "env", "preprocessing", "action_map", "policy", "seed"} - set(file.attrs)
         if missing:
             raise _bad_shard(path, f"is not a vmc shard (it has no attribute {min(missing)!r})")
-        if file.attrs["schema"] != SCHEMA:
-            raise _bad_shard(path, f"has schema {file.attrs['schema']}, and this vmc reads {SCHEMA}")
         source = Source(
             file.attrs["env"],
             file.attrs["preprocessing"],
+            json.loads(file.attrs["action_map"]),
             json.loads(file.attrs["policy"]),
             int(file.attrs["seed"]),
         )

@@ -1,0 +1,213 @@
+"""The loop around every trainer: validation, keep-best, metrics, checkpoints and resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmc.control.fitness import Fitness
+from vmc.control.trainer import Array, Trainer
+from vmc.errors import VmcError
+from vmc.models.checkpoints import TRAIN_CONTROLLER, check_config, model_info, refuse_exported
+from vmc.models.controller import LinearSettings
+from vmc.progress import Progress
+from vmc.seeding import env_seed
+from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.files import write_json
+from vmc.storage.metrics import MetricsLog
+
+# What may change when a search is resumed: it only makes the search longer or shorter.
+_EXTENT = {"generations", "target_return"}
+# Makes a trainer that starts at these parameters (None: its own start), in this phase.
+MakeTrainer = Callable[[Array | None, int], Trainer]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """When C is validated, and when the search ends; see `TrainControllerSettings`."""
+
+    dream: bool
+    init: str
+    generations: int
+    target_return: float | None
+    validate_every: int
+    validate_in: str
+    validation_episodes: int
+    seed: int
+
+
+@dataclass
+class SearchState:
+    """Where the search stands.
+
+    A phase is a search with one V, one M and one place of the fitness. When these change, the next phase begins.
+
+    Attributes:
+        inputs: what the phase depends on: the hashes of V, M and data, the place of the fitness, `init`.
+        num_steps: environment steps by where they were taken.
+    """
+
+    inputs: dict[str, Any]
+    phase: int = 0
+    phase_start: int = 0
+    generation: int = 0
+    best_generation: int = 0
+    best_return: float | None = None
+    num_steps: dict[str, int] = field(default_factory=lambda: {"real": 0, "dream": 0})
+    seconds: float = 0.0
+    finished: bool = False
+
+    def next_phase(self, inputs: dict[str, Any]) -> SearchState:
+        """The state at the beginning of the next phase."""
+        generation, so_far = self.generation, {"num_steps": self.num_steps, "seconds": self.seconds}
+        return SearchState(inputs, self.phase + 1, generation, generation, generation, **so_far)  # type: ignore[arg-type]
+
+
+class SearchLoop:
+    """Trains C in a folder, or goes on where the search was stopped, to the bit.
+
+    Args:
+        config: the stage's settings, as they are kept; a search is resumed with the same ones.
+        folder: of C's checkpoints.
+        shape: C's.
+        inputs: see `SearchState`.
+        info: kept in the checkpoints beside that.
+        validation: scores C on validation episodes.
+
+    Raises:
+        VmcError: settings or a shape that changed, an exported or a corrupt C.
+    """
+
+    def __init__(
+        self,
+        settings: LoopSettings,
+        config: Mapping[str, Any],
+        folder: Path,
+        shape: LinearSettings,
+        inputs: dict[str, Any],
+        info: Mapping[str, Any],
+        make_trainer: MakeTrainer,
+        validation: Fitness,
+        tensorboard: bool,
+    ) -> None:
+        self._settings, self._config = settings, dict(config)
+        self._folder, self._validation = folder, validation
+        self._info = {**model_info(shape), **inputs, **info}
+        self._state, self._trainer = self._resume(shape, inputs, make_trainer)
+        write_json(folder / "config.json", self._config)
+        self._log = MetricsLog(folder, self._state.generation, tensorboard)
+
+    def run(self) -> SearchState:
+        """Runs until the last generation, or until the target is reached."""
+        state, settings = self._state, self._settings
+        if state.best_return is None:
+            # A later phase first validates the best C of the phase before, which is kept already.
+            first = _best_parameters(self._folder) if state.phase else self._trainer.parameters
+            self._validate(first, state.generation)
+            self._save()
+        per_generation = self._trainer.episodes_per_generation
+        done = (state.generation - state.phase_start) * per_generation
+        title = "C in the dream" if settings.dream else "C"
+        with Progress(title, settings.generations * per_generation, "episodes", done) as progress:
+            while not self._finished():
+                progress.advance(0, **self._generation(progress.advance))
+        if not state.finished:
+            state.finished = True
+            self._save()
+        return state
+
+    def _resume(
+        self, shape: LinearSettings, inputs: dict[str, Any], make_trainer: MakeTrainer
+    ) -> tuple[SearchState, Trainer]:
+        refuse_exported(self._folder, TRAIN_CONTROLLER)
+        if not has_checkpoint(self._folder, "latest"):
+            return SearchState(inputs), make_trainer(None, 0)
+        checkpoint = load_checkpoint(self._folder, "latest", TRAIN_CONTROLLER)
+        _check_shape(checkpoint, shape)
+        state = SearchState(**checkpoint.info["state"])
+        if state.inputs != inputs:  # another phase, which may have other settings
+            state = state.next_phase(inputs)
+            scratch = self._settings.init == "scratch"
+            return state, make_trainer(None if scratch else _best_parameters(self._folder), state.phase)
+        check_config(checkpoint, self._config, TRAIN_CONTROLLER, _EXTENT)
+        trainer = make_trainer(checkpoint.weights["parameters"], state.phase)
+        trainer.restore(checkpoint.state, checkpoint.info["trainer"])
+        grown = self._settings.generations > state.generation - state.phase_start
+        state.finished = state.finished and not grown
+        return state, trainer
+
+    def _finished(self) -> bool:
+        state, target = self._state, self._settings.target_return
+        reached = target is not None and state.best_return is not None and state.best_return >= target
+        return reached or state.generation - state.phase_start >= self._settings.generations
+
+    def _generation(self, on_episodes: Callable[[int], None]) -> dict[str, float]:
+        """One generation and its checkpoint; a kill before that loses only this generation."""
+        started = time.monotonic()
+        state, number = self._state, self._state.generation + 1
+        metrics, num_steps = self._trainer.train(number, on_episodes)
+        state.generation = number
+        state.num_steps["dream" if self._settings.dream else "real"] += num_steps
+        validated = self._validate(self._trainer.parameters, number)
+        state.seconds += time.monotonic() - started
+        self._log.append(
+            number,
+            seconds=round(state.seconds, 3),
+            phase=state.phase,
+            dream=self._settings.dream,
+            real_steps=state.num_steps["real"],
+            dream_steps=state.num_steps["dream"],
+            **metrics,
+            **validated,
+        )
+        self._save()
+        best = {} if state.best_return is None else {"validation": state.best_return}
+        return {"generation": number, "best": metrics["best"], "mean": metrics["mean"], **best}
+
+    def _validate(self, parameters: Array, generation: int) -> dict[str, Any]:
+        """Where it is due: scores a C on validation episodes, and keeps it if it is the best."""
+        settings, state = self._settings, self._state
+        since = generation - state.phase_start
+        if since % settings.validate_every and since != settings.generations:
+            return {}
+        seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.validation_episodes)]
+        scores = self._validation.evaluate(parameters[None], seeds)
+        state.num_steps[settings.validate_in] += int(scores.lengths.sum())
+        mean_return = float(scores.returns.mean())
+        # A later phase begins with the best C of the phase before, which stands there under its own generation.
+        if since or not state.phase:
+            save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info, {"parameters": parameters})
+        if state.best_return is None or mean_return > state.best_return:
+            state.best_return, state.best_generation = mean_return, generation
+            info = self._info | {"generation": generation, "validation_return": mean_return}
+            save_checkpoint(self._folder, "best", info, {"parameters": parameters})
+        return {"validation_return": mean_return, "validated_in": settings.validate_in}
+
+    def _save(self) -> None:
+        arrays, values = self._trainer.state()
+        state = self._state
+        progress = {"config": self._config, "state": asdict(state), "trainer": values, "finished": state.finished}
+        save_checkpoint(self._folder, "latest", self._info | progress, {"parameters": self._trainer.parameters}, arrays)
+
+
+def means_folder(controller: Path) -> Path:
+    """Where the validated parameters are kept, one file for each validated generation."""
+    return controller / "means"
+
+
+def _best_parameters(folder: Path) -> Array:
+    return load_checkpoint(folder, "best", TRAIN_CONTROLLER).weights["parameters"]
+
+
+def _check_shape(checkpoint: Checkpoint, shape: LinearSettings) -> None:
+    """Another shape would make the best C useless: it is refused before anything is written."""
+    stored, asked = checkpoint.info["model"], model_info(shape)["model"]
+    for name, value in asked.items():
+        if stored.get(name) != value:
+            raise VmcError(
+                f"C in {checkpoint.path.parent} has {name.replace('_', ' ')} {stored.get(name)}; now it is {value}.",
+                "Give the old value, or another --run. (To keep V and M, copy `vae`, `mdrnn` and `latents.h5` there.)",
+            )
