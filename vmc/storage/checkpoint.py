@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors beside a JSON sidecar, replaced atomically, checked by SHA-256, free of code.
+"""Checkpoints: safetensors files and a JSON sidecar, replaced atomically and checked by SHA-256. They hold no code.
 
-A checkpoint `best` in a folder is `best.json` and the files that it names. The files carry a part of their hash in
-their names, so a new checkpoint never overwrites the files of the old one; replacing the sidecar is the commit.
+The checkpoint `best` of a folder is `best.json` and the files that it names. Each file name holds a part of the file's
+hash, so a new checkpoint never overwrites the files of the old one. The replacement of the sidecar is the commit.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as loaded and verified.
+    """A checkpoint, loaded and verified.
 
     Attributes:
-        info: what the stage stored: settings, metrics, what it was made from.
+        path: the sidecar.
+        info: the stage's entries: settings, metrics, hashes of its inputs.
         weights: the model's arrays.
-        state: the arrays needed to resume (optimiser, search); empty for a weights-only checkpoint.
-        sha256: the hash of the weights file, which names this model in what is built on it.
+        state: the arrays that a resumed stage needs (optimiser, search); empty if only weights were saved.
+        sha256: the hash of the weights file. Later stages refer to this model by it.
     """
 
     path: Path
@@ -56,10 +57,10 @@ _PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of everything that a result can depend on.
+    """The versions of all software and hardware that can change a result.
 
-    `blas` is NumPy's and the kernels that it chose for this processor: others round otherwise, and a drive that
-    differs in its last bits is soon another drive.
+    `blas` names NumPy's BLAS and the kernels that it chose for this processor. Other kernels round differently, and a
+    difference in the last bits soon makes a different episode.
     """
     own = [info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"]]
     blas = ", ".join(f"{info['internal_api']} {info.get('architecture', '')}" for info in own)
@@ -71,13 +72,13 @@ def versions() -> dict[str, str]:
 
 
 def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, state: Arrays | None = None) -> str:
-    """Writes checkpoint `name`, commits it, and removes the files of the one that it replaces.
+    """Writes and commits checkpoint `name`, then removes the files of the checkpoint that it replaces.
 
     Returns:
         The SHA-256 of the weights file.
 
     Raises:
-        VmcError: the folder cannot be written or is full; the old checkpoint is still whole.
+        VmcError: the folder cannot be written or the disk is full; the old checkpoint is still complete.
     """
     files = {"weights": _write(directory, name, "weights", weights)}
     if state is not None:
@@ -92,13 +93,13 @@ def save_checkpoint(directory: Path, name: str, info: Any, weights: Arrays, stat
 
 
 def copy_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
-    """Copies a verified checkpoint byte for byte, so that what was built on it knows it again.
+    """Copies a verified checkpoint byte for byte: its hash stays the same, so references to it stay valid.
 
     Raises:
-        VmcError: the folder cannot be written or is full.
+        VmcError: the folder cannot be written or the disk is full.
     """
     files = json.loads(checkpoint.path.read_text(encoding="utf-8"))["files"].values()
-    for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar commits, so it comes last
+    for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar is the commit, so it is last
         with replacing(directory / name) as partial:
             partial.write_bytes((checkpoint.path.parent / name).read_bytes())
 
@@ -107,10 +108,10 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
     """Loads and verifies checkpoint `name`.
 
     Args:
-        command: what makes such a checkpoint, named in the error's hint.
+        command: the command that makes such a checkpoint, for the hint of an error.
 
     Raises:
-        VmcError: missing, of another schema, or not the bytes that were written.
+        VmcError: the checkpoint is missing, has another schema, or has a wrong hash.
     """
     content = read_sidecar(directory, name, command)
     arrays = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
@@ -120,12 +121,12 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
 
 
 def has_checkpoint(directory: Path, name: str) -> bool:
-    """Whether there is one, whole or not."""
+    """Whether checkpoint `name` exists. It may be corrupt."""
     return (directory / f"{name}.json").exists()
 
 
 def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
-    """The verified sidecar alone, without reading the arrays: cheap."""
+    """Loads and verifies the sidecar alone, which is fast; raises a `VmcError` as `load_checkpoint` does."""
     path = directory / f"{name}.json"
     hint = f"Run `{command}` first."
     if not path.exists():
@@ -138,7 +139,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
     if content.get("schema") != SCHEMA:
         raise VmcError(
             f"{path} has checkpoint schema {content.get('schema')}; this vmc reads schema {SCHEMA}.",
-            "Use the vmc version that wrote it, or train anew in another folder.",
+            "Use the vmc version that wrote it, or train again in another folder.",
         )
     if digest != _digest(content):
         raise corrupt(path, command)
@@ -146,7 +147,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
 
 
 def corrupt(path: Path, command: str) -> VmcError:
-    """The error for a file whose bytes are not those that were written."""
+    """Makes the error for a file whose bytes differ from the bytes that were written."""
     return VmcError(
         f"{path} is corrupt: its bytes are not those that were written (SHA-256).",
         f"Restore it from a copy, or remove its folder and run `{command}` again.",
@@ -165,7 +166,7 @@ def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: A
 
 
 def _write(directory: Path, name: str, kind: str, arrays: Arrays) -> dict[str, Any]:
-    # ascontiguousarray turns a 0-d array into a 1-d one, so ask for contiguity only where it is missing.
+    # `ascontiguousarray` makes a 0-d array 1-d, so it is called only for arrays that are not contiguous.
     arrays = {k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in arrays.items()}
     data = save(dict(arrays))
     digest = hashlib.sha256(data).hexdigest()
@@ -185,7 +186,7 @@ def _read(directory: Path, file: dict[str, Any], command: str) -> dict[str, npt.
         arrays = load(path.read_bytes())
     except SafetensorError as error:
         raise VmcError(f"{path} is not a safetensors file: {error}.") from None
-    # Exported weights are float16 to be small; nobody computes with that.
+    # Exported weights are float16 to save space; the models compute in float32.
     return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
