@@ -175,7 +175,7 @@ def test_the_dream_preset_never_takes_its_fitness_from_reality(name: str) -> Non
     settings = PipelineSettings(name, "dream", rounds, 0, Path("data"), Path("run"), "cpu", 0)
     searches = [chosen for _, stage, chosen in due_stages(settings) if stage == "train-controller"]
     assert len(searches) == rounds
-    assert all(search.dream and search.real_every for search in searches)
+    assert all(search.dream and search.validate_in == "real" for search in searches)
 
 
 def test_the_fast_carracing_takes_discrete_actions() -> None:
