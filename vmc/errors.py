@@ -1,11 +1,11 @@
-"""The one error that a user is meant to read."""
+"""The error that the command line shows to the user."""
 
 
 class VmcError(Exception):
-    """Bad input or a failed precondition, told without a traceback (exit status 1).
+    """Bad input or a failed precondition. The command line prints it without a traceback and exits with status 1.
 
     Args:
-        problem: what was found and what was expected, naming the culprit.
+        problem: names the faulty file, option or value, and says what was found and what was expected.
         hint: the next step, usually a command.
     """
 

@@ -1,4 +1,4 @@
-"""Progress of long jobs on stderr: a bar on a terminal, one line now and then elsewhere."""
+"""Progress of long jobs on stderr: a bar on a terminal, otherwise a line every half minute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 _QUIET_SECONDS = 30.0
-# Not worth a line elsewhere than on a terminal: M has dozens of epochs of a second.
+# Without a terminal, jobs shorter than this print nothing: M has dozens of epochs of one second each.
 _BRIEF_SECONDS = 5.0
 
 
@@ -25,16 +25,16 @@ class Progress:
     """A context manager: `with Progress("V", total, "frames") as progress: progress.advance(100, loss=3.2)`.
 
     Args:
-        title: what is being done.
-        total: how many units there are.
-        unit: their name, for the rate.
-        done: units that were finished before (a resumed job); they do not count for the rate.
+        title: the name of the job.
+        total: the number of units.
+        unit: the plural name of a unit, shown with the rate.
+        done: units that an earlier, interrupted job finished; the rate leaves them out.
     """
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._done = self._before = done
-        self._figures = ""
+        self._metrics = ""
         self._started = self._printed = time.monotonic()
         self._bar = _make_bar() if sys.stderr.isatty() else None
 
@@ -44,13 +44,13 @@ class Progress:
             self._task = self._bar.add_task(self._title, total=self._total, completed=self._done, note="")
         return self
 
-    def advance(self, units: int, **figures: float) -> None:
-        """Counts units as done and shows the latest figures that matter."""
+    def advance(self, units: int, **metrics: float) -> None:
+        """Adds `units` to the finished ones and shows the latest metrics."""
         self._done += units
-        if figures:
-            self._figures = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        if metrics:
+            self._metrics = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, note=f"{self._rate()}  {self._figures}")
+            self._bar.update(self._task, completed=self._done, note=f"{self._rate()}  {self._metrics}")
         elif time.monotonic() - self._printed > _QUIET_SECONDS:
             self._print_line()
 
@@ -77,7 +77,7 @@ class Progress:
             self._rate(),
             f"{left:.0f} s left",
         ]
-        print("  ".join(filter(None, [*parts, self._figures])), file=sys.stderr, flush=True)
+        print("  ".join(filter(None, [*parts, self._metrics])), file=sys.stderr, flush=True)
 
 
 def _make_bar() -> RichProgress:

@@ -1,6 +1,6 @@
-"""Random streams, each derived from one seed and named by its use (no global seeding anywhere).
+"""Random streams. Each stream is derived from one seed and a name; none is global.
 
-`numpy.random.SeedSequence` makes streams independent; the name keeps a new stream from disturbing the old ones.
+`numpy.random.SeedSequence` makes the streams independent. The names keep old streams unchanged when one is added.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-# Environment seeds are 31-bit numbers. The top three bits say what the seed is for, so that an episode used for
-# a test can never be one that was used for training, whatever the run's seed.
+# Environment seeds are 31-bit numbers. The top three bits hold the role of the seed, so a test episode is never equal
+# to a training episode, whatever the run's seed.
 _ENV_SEED_BITS = 28
 _ENV_SEED_ROLES = {"rollouts": 0, "fitness": 1, "validation": 2, "test": 3}
 
@@ -26,12 +26,12 @@ def _sequence(seed: int, use: str, indices: tuple[int, ...]) -> np.random.SeedSe
 
 
 def stream(seed: int, use: str, *indices: int) -> np.random.Generator:
-    """A NumPy generator for `(seed, use, *indices)`; the same arguments give the same stream."""
+    """Returns the NumPy generator of `(seed, use, *indices)`; the same arguments give the same stream."""
     return np.random.default_rng(_sequence(seed, use, indices))
 
 
 def torch_stream(seed: int, use: str, *indices: int, device: str = "cpu") -> torch.Generator:
-    """The same for PyTorch, on the given device."""
+    """Returns the PyTorch generator of `(seed, use, *indices)` on `device`."""
     import torch
 
     state = _sequence(seed, use, indices).generate_state(1, np.uint64)[0]
@@ -40,7 +40,7 @@ def torch_stream(seed: int, use: str, *indices: int, device: str = "cpu") -> tor
 
 @contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
-    """PyTorch's initialisers know only its global generator: seeds it within the block, and puts it back after."""
+    """Seeds PyTorch's global generator within the block, then restores it. The initialisers can use no other one."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -49,10 +49,10 @@ def seeded_initialisation(seed: int) -> Iterator[None]:
 
 
 def env_seed(seed: int, role: str, *indices: int) -> int:
-    """The seed for one episode's `env.reset`; seeds of different roles never meet.
+    """Returns the seed for the `env.reset` of one episode; seeds of different roles are never equal.
 
     Args:
-        role: `rollouts`, `fitness`, `validation` (choosing the best controller) or `test`.
+        role: `rollouts`, `fitness`, `validation` (to choose the best controller) or `test`.
     """
     low = _ENV_SEED_ROLES[role] << _ENV_SEED_BITS
     draw = _sequence(seed, f"env/{role}", indices).generate_state(1, np.uint32)[0]

@@ -1,4 +1,4 @@
-"""Discrete actions as vectors, and their action_map."""
+"""Discrete actions as vectors, and their action maps."""
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from vmc.envs.actions import OneHot, OneHotActions, ScalarActions, action_map_fo
 
 
 class _Discrete(gym.Env[int, int]):
-    """Three actions, the first of which is called 5."""
+    """Three discrete actions: 5, 6 and 7."""
 
     observation_space = gym.spaces.Discrete(1)
     action_space = gym.spaces.Discrete(3, start=5)
@@ -78,7 +78,7 @@ def test_a_made_environment_takes_what_its_squash_gives() -> None:
 
 
 def test_a_tasks_squash_is_for_its_box_alone() -> None:
-    """`CarRacing-v3`'s entry, which other arguments share, has three dimensions; the discrete one has five actions."""
+    """Names with other arguments use the entry of `CarRacing-v3`, whose action has three dimensions; here A is 5."""
     name = "CarRacing-v3,continuous=False,lap_complete_percent=0.9"
     env = make_env(name)
     assert action_map_of(name, env) == OneHotActionMap(5)

@@ -1,4 +1,4 @@
-"""Take cover, measured in the engine itself."""
+"""Take cover, tested with ViZDoom's engine."""
 
 import math
 import os
@@ -29,7 +29,7 @@ SMALL = doom.EngineSettings(resolution=(160, 120))
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[gym.Env[Any, Any]]:
-    """As the pipeline uses it."""
+    """The environment as the pipeline makes it."""
     made = make_env(TAKE_COVER)
     yield made
     made.close()
@@ -53,7 +53,7 @@ def _recorded(env: gym.Env[Any, Any], seed: int) -> tuple[EpisodeResult, Traject
 
 
 def _moved_left(engine: Any, action: float) -> float:
-    """How far the player is to the left of where it stood, in the direction that it looks in, after 10 tics."""
+    """The distance that the player moves to its left in 10 tics, in map units."""
 
     def place() -> tuple[float, float]:
         x, y = (getattr(vizdoom.GameVariable, f"POSITION_{axis}") for axis in "XY")
@@ -84,7 +84,7 @@ def test_between_the_thresholds_it_stays(engine: Any, action: float) -> None:
 
 
 def test_the_picture_agrees_about_left_and_right(engine: Any) -> None:
-    """What is seen wanders to the right when the player moves to the left."""
+    """The picture shifts to the right when the player moves to the left."""
     before = engine.reset(seed=0)[0]
     for _ in range(4):
         after = engine.step(_act(-1))[0]
@@ -159,7 +159,7 @@ def test_without_a_seed_episodes_go_on_from_the_last_one(engine: Any) -> None:
     assert len(set(first)) == 3
 
 
-# Gymnasium advises against bounds that are not -1 and 1, and for a render mode.
+# Gymnasium warns about bounds other than -1 and 1, and about the missing render mode.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_gymnasiums_own_check_passes(engine: Any) -> None:
     check_env(engine, skip_render_check=True)
@@ -173,7 +173,7 @@ def test_frames_are_what_the_paper_saw(env: gym.Env[Any, Any]) -> None:
 
 
 def test_the_crop_is_the_status_bar(env: gym.Env[Any, Any]) -> None:
-    """The bar (from row 403) stands still while the wall and the floor move; the original cropped at 400."""
+    """The bar (from row 403) stays the same while the wall and the floor move; the original crops at 400."""
     whole = env.unwrapped
     before = whole.reset(seed=0)[0]
     for _ in range(20):
@@ -223,10 +223,10 @@ _ENDINGS: dict[str, tuple[str, Callable[[int], None]]] = {
 }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a shell script sees to it")
+@pytest.mark.skipif(sys.platform == "win32", reason="the cleanup is a shell script")
 @pytest.mark.parametrize("ending", _ENDINGS)
 def test_nothing_is_left_behind(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However it ends: no engine, no folder, and nothing in the working folder."""
+    """After every kind of end there is no engine, no temporary folder, and no file in the working folder."""
     scratch, here = tmp_path / "scratch", tmp_path / "here"
     scratch.mkdir()
     here.mkdir()

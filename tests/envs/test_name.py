@@ -1,4 +1,4 @@
-"""An environment's name: one spelling for the id, its arguments and our words."""
+"""An environment's name has one spelling: the id, the sorted arguments, the sorted words."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""From whatever an environment shows to frames."""
+"""Frames from the supported kinds of observations."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ GREY_RGB = np.repeat(GREY[:, :, None], 3, axis=2)
 
 
 class _Shows(gym.Env[Any, Any]):
-    """Always shows the same."""
+    """An environment with one constant observation."""
 
     def __init__(self, space: gym.Space[Any], observation: Any) -> None:
         self.observation_space = space

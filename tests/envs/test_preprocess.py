@@ -1,4 +1,4 @@
-"""From pictures to frames: an exact area average."""
+"""Frames are exact area averages of pictures."""
 
 from fractions import Fraction
 from math import ceil, floor, lcm
@@ -22,14 +22,14 @@ def _random_picture(height: int, width: int, seed: int) -> Picture:
 
 
 def _overlaps(cell: int, source: int) -> dict[int, Fraction]:
-    """The part of each source pixel that target cell `cell` of 64 covers, in source pixels."""
+    """The share of each source pixel that target cell `cell` of 64 covers."""
     start, end = Fraction(cell * source, 64), Fraction((cell + 1) * source, 64)
     covered = range(floor(start), ceil(end))
     return {pixel: min(end, Fraction(pixel + 1)) - max(start, Fraction(pixel)) for pixel in covered}
 
 
 def _area_average(picture: Picture, row: int, column: int, channel: int) -> int:
-    """The definition, in exact arithmetic: the mean of the covered area, rounded half up."""
+    """The definition in exact arithmetic: the mean over the covered area, rounded half up."""
     height, width, _ = picture.shape
     total = sum(
         (
@@ -58,14 +58,14 @@ def test_resize_is_the_exact_area_average(height: int, width: int, seed: int) ->
 
 @pytest.mark.parametrize("shape", [(84, 96), (96, 96), (400, 600), (210, 160), (521, 523)])
 def test_resize_is_exact_at_the_sizes_of_real_environments(shape: tuple[int, int]) -> None:
-    """521 x 523 (primes) is the float64 branch."""
+    """The sides 521 and 523 are primes, so the sums of the average are large."""
     _check_some_pixels(_random_picture(*shape, seed=1), 1, 100)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1), st.integers(0, 2**32 - 1))
 def test_halves_are_rounded_up(low: int, seed: int) -> None:
-    """128 x 128 halves each side: means of four numbers, with many exact halves."""
+    """A picture of 128 x 128 gives means of four numbers, and many of them are exact halves."""
     picture = np.random.default_rng(seed).integers(low, low + 3, (128, 128, 3)).astype(np.uint8)
     sums = picture.reshape(64, 2, 64, 2, 3).sum(axis=(1, 3))
     np.testing.assert_array_equal(resize(picture), (sums + 2) // 4)
@@ -75,8 +75,8 @@ def test_halves_are_rounded_up(low: int, seed: int) -> None:
 def test_resize_agrees_with_pillows_box_filter(height: int, width: int) -> None:
     """Pillow rounds after each axis, so it may be off by one level.
 
-    Its box filter takes a source pixel whole or not at all, so it averages areas only where a side is divided by a
-    whole number: the picture is first enlarged, pixel by pixel, to a multiple of 64.
+    Its box filter never uses a part of a source pixel, so it averages areas only at whole-number ratios. The picture
+    is therefore enlarged first, by repeated pixels, to a multiple of 64.
     """
     picture = _random_picture(height, width, 5)
     large = Image.fromarray(picture.repeat(lcm(height, 64) // height, axis=0).repeat(lcm(width, 64) // width, axis=1))
@@ -105,7 +105,7 @@ def test_a_picture_that_is_not_contiguous_gives_the_same_frame() -> None:
 
 
 class PictureEnv(gym.Env[Picture, npt.NDArray[np.float32]]):
-    """Shows one given picture."""
+    """An environment that always shows the given picture."""
 
     def __init__(self, picture: Picture) -> None:
         self.observation_space = gym.spaces.Box(0, 255, picture.shape, np.uint8)
@@ -123,7 +123,7 @@ class PictureEnv(gym.Env[Picture, npt.NDArray[np.float32]]):
 
 
 def test_rows_below_the_crop_are_never_seen() -> None:
-    """CarRacing: rows 0 to 83 count, rows 84 to 95 (the panel) do not."""
+    """CarRacing's frame uses rows 0 to 83 and drops rows 84 to 95, the panel."""
     picture = _random_picture(96, 96, 2)
     env = PreprocessedFrames(PictureEnv(picture), crop_rows=84)
     frame, _ = env.reset()

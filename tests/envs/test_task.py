@@ -1,4 +1,4 @@
-"""The table of environments, the action action_map, and what is refused."""
+"""The table of environments, their action maps, and the errors for unsupported environments."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from vmc.stages.pipeline import PipelineSettings, due_stages
 from vmc.stages.presets import last_phases, preset_values
 from vmc.stages.settings import STAGES, TrainControllerSettings
 
-BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the least number is nothing
+BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the smallest subnormal is 0
 
 
 def _carracing() -> BoxActionMap:
@@ -30,7 +30,7 @@ def _carracing() -> BoxActionMap:
 @pytest.mark.parametrize(
     ("output", "action"),
     [
-        ([0, 0, 0], [0, 0.5, 0]),  # a zero output neither steers nor brakes, and gives half gas
+        ([0, 0, 0], [0, 0.5, 0]),  # outputs of 0 give no steering, half gas and no brake
         ([50, 50, 50], [1, 1, 1]),
         ([-50, -50, -50], [-1, 0, 0]),
         ([1, 1, 1], [np.tanh(1), (np.tanh(1) + 1) / 2, np.tanh(1)]),
@@ -38,7 +38,7 @@ def _carracing() -> BoxActionMap:
     ],
 )
 def test_carracing_squash(output: list[float], action: list[float]) -> None:
-    """hardmaru's: steer tanh, gas (tanh + 1) / 2, brake max(tanh, 0)."""
+    """The map of hardmaru's `carracing/model.py`: steer tanh, gas (tanh + 1) / 2, brake max(tanh, 0)."""
     found = _carracing()(np.array(output))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, action, atol=1e-6)
@@ -98,7 +98,7 @@ def test_a_known_environment_that_cannot_be_made_is_not_called_unknown() -> None
 
 
 class _Misfit(gym.Env[np.ndarray, np.int64]):
-    """Pictures, or what it is given, and actions that C cannot give, or what it is given."""
+    """An environment with the given spaces; by default both are supported."""
 
     def __init__(self, seen: gym.Space[Any] | None = None, acts: gym.Space[Any] | None = None) -> None:
         self.observation_space = seen or gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
@@ -116,7 +116,7 @@ class _Misfit(gym.Env[np.ndarray, np.int64]):
     ],
 )
 def test_an_environment_that_does_not_fit_is_refused(spaces: dict[str, gym.Space[Any]], culprit: str) -> None:
-    """What was found, what is expected, the next step."""
+    """The error names the space, the supported ones and the next step."""
     gym.register("tests/Misfit-v0", entry_point=_Misfit, kwargs=spaces)
     try:
         with pytest.raises(VmcError, match=f"tests/Misfit-v0 does not fit: {culprit}") as caught:
@@ -143,7 +143,7 @@ add_task("OwnPole-v0", Task(hidden_size=16, laptop={"rollouts": {"episodes": 7}}
 def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_pole.py").write_text(OWN_MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(TASKS, "OwnPole-v0", Task())  # so that it is removed again
+    monkeypatch.setitem(TASKS, "OwnPole-v0", Task())  # the fixture removes it after the test
     assert get_task("own_pole:OwnPole-v0").hidden_size == 16
     assert get_task("own_pole:OwnPole-v0,pixels").hidden_size == 16
     assert preset_values("laptop", "own_pole:OwnPole-v0", "rollouts")["episodes"] == 7
@@ -154,7 +154,7 @@ def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monke
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_tasks_values_are_settings(name: str) -> None:
-    """Every stage's values can be made into its settings; nothing else is there."""
+    """The values of every stage are valid settings of that stage, and there are no other values."""
     assert get_task(name).laptop.keys() | get_task(name).dream.keys() <= PRESETS["laptop"].keys()
     searches = (preset_values("laptop", name, key) for key in ("train-controller", "real-search"))
     make_settings(TrainControllerSettings, name, *searches)
@@ -175,7 +175,7 @@ def test_the_dream_preset_never_takes_its_fitness_from_reality(name: str) -> Non
     settings = PipelineSettings(name, "dream", rounds, 0, Path("data"), Path("run"), "cpu", 0)
     searches = [chosen for _, stage, chosen in due_stages(settings) if stage == "train-controller"]
     assert len(searches) == rounds
-    assert all(search.dream and search.real_every for search in searches)
+    assert all(search.dream and search.validate_in == "real" for search in searches)
 
 
 def test_the_fast_carracing_takes_discrete_actions() -> None:
@@ -197,7 +197,7 @@ def test_an_environment_that_is_not_in_the_table_fills_its_box() -> None:
     env.close()
 
 
-# SWIG's types warn when Box2D is first imported; as an error this would crash the interpreter.
+# SWIG's types warn at the first import of Box2D; as an error the warning would crash the interpreter.
 @pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
 def test_carracing_is_what_the_table_says() -> None:
     env = make_env("CarRacing-v3")

@@ -1,4 +1,4 @@
-"""The toy environment of the tests has the properties that they rely on."""
+"""The toy environment has the properties that other tests rely on."""
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ Frame = npt.NDArray[np.uint8]
 
 
 class _ColourPolicy:
-    """Acts with `gain` times the target that the frame shows."""
+    """Its action is `gain` times the target that the frame shows."""
 
     def __init__(self, gain: float) -> None:
         self._gain = gain
@@ -27,7 +27,7 @@ class _ColourPolicy:
 
 
 class _WrongEnd:
-    """The end of the range that is farther from the target: always off by more than 1."""
+    """Its action is the end of the range that is farther from the target, so each step is a miss."""
 
     def reset(self, rng: np.random.Generator) -> None: ...
 
@@ -36,7 +36,7 @@ class _WrongEnd:
 
 
 def _run(policy: _ColourPolicy | _WrongEnd, seed: int, trajectory: Trajectory | None = None) -> EpisodeResult:
-    env = gym.make("vmc/Toy-v0")  # its pictures have a frame's size already
+    env = gym.make("vmc/Toy-v0")  # no preprocessing, because its pictures have the size of a frame
     outcome = run_episode(env, policy, seed, np.random.default_rng(0), trajectory=trajectory)
     env.close()
     return outcome
@@ -48,7 +48,7 @@ def test_gymnasiums_own_check_passes() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_perfect_policy_reaches_the_known_optimum(seed: int) -> None:
-    """40 steps at reward 1, less what is lost by a colour of 256 levels."""
+    """The return is 40 steps of reward 1, less the error of a colour with 256 levels."""
     outcome = _run(_ColourPolicy(1.0), seed)
     assert outcome.episode_return == pytest.approx(40, abs=40 / 255**2)
     assert (outcome.episode_length, outcome.terminated, outcome.truncated) == (40, False, True)

@@ -1,6 +1,6 @@
-"""Workers for the tests of executors, in a module of their own so that spawned processes can import them.
+"""Workers for the tests of executors. They have their own module because spawned processes must import them.
 
-Pytest puts this folder on `sys.path`, and `multiprocessing` hands `sys.path` to the children that it spawns.
+Pytest puts this folder on `sys.path`, and `multiprocessing` passes `sys.path` to the processes that it spawns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vmc.errors import VmcError
 
 
 class TenfoldWorker:
-    """Gives ten times the job."""
+    """Returns ten times the job."""
 
     def run(self, job: int) -> int:
         return 10 * job
@@ -26,7 +26,7 @@ class TenfoldWorker:
 
 
 class UnevenWorker(TenfoldWorker):
-    """The same, but even jobs take longer, so results come out of order."""
+    """A `TenfoldWorker` that is slower at even jobs, so that results come out of order."""
 
     def run(self, job: int) -> int:
         time.sleep(0.02 * (job % 2 == 0))
@@ -34,7 +34,7 @@ class UnevenWorker(TenfoldWorker):
 
 
 class InspectingWorker(TenfoldWorker):
-    """Tells about the process that it is in: the value of an environment variable, or whether a module is loaded."""
+    """Returns the value of an environment variable of its process, or whether a module is loaded there."""
 
     def run(self, job: Any) -> Any:
         kind, name = job
@@ -42,7 +42,7 @@ class InspectingWorker(TenfoldWorker):
 
 
 class FailingWorker(TenfoldWorker):
-    """Fails at job 2 the first `times` times, in the way `how`; files in `memory` count the attempts at each job."""
+    """Fails at the first `times` attempts at job 2, in the way `how`; files in `memory` count the attempts per job."""
 
     def __init__(self, memory: Path, how: str, times: int) -> None:
         self._memory = memory
@@ -65,14 +65,14 @@ class FailingWorker(TenfoldWorker):
 
 
 class UnmakeableWorker(TenfoldWorker):
-    """Cannot be made."""
+    """Raises a `VmcError` in its constructor."""
 
     def __init__(self) -> None:
         raise VmcError("There is no model.", "Train one.")
 
 
 class SleepingWorker(TenfoldWorker):
-    """Writes its process id into the folder that is its job, and then never ends."""
+    """Writes its process id to the folder that is its job, then sleeps."""
 
     def run(self, job: Any) -> int:
         (Path(job) / f"pid-{os.getpid()}").touch()
@@ -84,7 +84,7 @@ def _fail(how: str) -> None:
     if how == "raise":
         raise RuntimeError("the engine is on fire")
     if how == "refuse":
-        raise VmcError("The model is of another environment.", "Train anew.")
+        raise VmcError("The model is of another environment.", "Train it again.")
     if how == "exit":
         os._exit(3)
     if how == "kill":

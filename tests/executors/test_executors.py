@@ -1,4 +1,4 @@
-"""Executors: the same results wherever the jobs run, and whichever worker dies."""
+"""Executors give the same results for every number of workers, also when workers die."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
 
 
 def _is_running(pid: int) -> bool:
-    """Not gone, and not a zombie that nobody has waited for."""
+    """Whether the process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -85,14 +85,14 @@ def test_workers_are_kept_between_maps_and_not_more_than_there_are_jobs() -> Non
 def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
     num_workers: int, how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The first failure is remembered on disk. Two jobs are numbered 2, so there are three attempts in all."""
+    """The workers count attempts on disk. Two of the jobs are 2 and one attempt fails, so there are three attempts."""
     make_worker = partial(workers.FailingWorker, tmp_path, how, 1)
     assert _results(make_worker, num_workers, JOBS) == RESULTS
     attempts = _attempts(tmp_path, 2)
     assert len(attempts) == JOBS.count(2) + 1
     assert len(_attempts(tmp_path, 3)) == 1
     if num_workers:
-        assert attempts[0] not in attempts[1:]  # its process is not used again
+        assert attempts[0] not in attempts[1:]  # the failed process is not used again
     else:
         assert len((tmp_path / "made").read_text().split()) == 2
     shown = capfd.readouterr().err
@@ -106,7 +106,7 @@ def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
 
 
 def test_a_worker_that_dies_while_it_sends_its_result_is_replaced(tmp_path: Path) -> None:
-    """Killed for memory with half of the result in the pipe."""
+    """The system can kill a worker when half of its result is in the pipe."""
     make_worker = partial(workers.FailingWorker, tmp_path, "die while sending", 1)
     assert _results(make_worker, 1, [1, 2, 3]) == {0: 10, 1: 20, 2: 30}
 
@@ -126,9 +126,9 @@ def test_a_vmc_error_is_passed_on_and_not_tried_again(num_workers: int, tmp_path
     with closing(make_executor(make_worker, num_workers)) as executor:
         with pytest.raises(VmcError) as caught:
             list(executor.map([1, 2]))
-        assert (caught.value.problem, caught.value.hint) == ("The model is of another environment.", "Train anew.")
+        assert (caught.value.problem, caught.value.hint) == ("The model is of another environment.", "Train it again.")
         assert len(_attempts(tmp_path, 2)) == 1
-        assert dict(executor.map([2])) == {0: 20}  # the executor is still good
+        assert dict(executor.map([2])) == {0: 20}  # the executor still works
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -152,7 +152,7 @@ def test_the_serial_worker_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_worker_of_a_plain_job_is_single_threaded_and_has_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers start in a second, and N of them do not start N threads each; this process is left as it was."""
+    """A worker with torch starts slowly, and threads compete for the cores. The parent's environment is unchanged."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     jobs = [("variable", "OMP_NUM_THREADS"), ("variable", "OPENBLAS_NUM_THREADS"), ("module", "torch")]
@@ -180,7 +180,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_die_with_their_parent(sent: signal.Signals, tmp_path: Path) -> None:
-    """Even when it has no chance to stop them, and they are in the middle of a job."""
+    """They die in the middle of a job, although the parent cannot stop them itself."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -200,7 +200,7 @@ def test_workers_die_with_their_parent(sent: signal.Signals, tmp_path: Path) -> 
 
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
-    """A terminal sends it to the whole group; a worker that died of it would look like a failure."""
+    """A terminal sends SIGINT to all processes. A worker that died of it would count as a failure."""
     with closing(ProcessExecutor(workers.TenfoldWorker, 1)) as executor:
         list(executor.map([1]))
         before = executor.pids

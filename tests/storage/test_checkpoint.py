@@ -1,4 +1,4 @@
-"""Checkpoints: verified, replaced whole, never half."""
+"""Checkpoints are verified and replaced atomically."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_replacing_a_checkpoint_leaves_no_stale_files(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one checkpoint, which tests damage and mend."""
+    """A folder with one checkpoint. Tests damage it and restore it."""
     directory = tmp_path_factory.mktemp("checkpoint")
     save_checkpoint(directory, "latest", INFO, WEIGHTS, STATE)
     return directory
@@ -162,7 +162,7 @@ def test_another_schema_is_told_apart_from_damage(tmp_path: Path) -> None:
 
 
 def test_another_checkpoints_weights_are_refused(tmp_path: Path) -> None:
-    """A sidecar and weights that are each whole, but do not belong together."""
+    """The sidecar and the weights are both intact, but belong to different checkpoints."""
     save_checkpoint(tmp_path, "latest", INFO, WEIGHTS)
     save_checkpoint(tmp_path, "other", INFO, _other())
     (mine,), (theirs,) = tmp_path.glob("latest-weights-*"), tmp_path.glob("other-weights-*")
@@ -179,7 +179,7 @@ def test_a_number_that_json_lacks_is_refused_and_the_old_checkpoint_stays(tmp_pa
 
 
 class _FailingCall:
-    """Calls a function, but refuses the call number `index` as a full disk does."""
+    """Calls a function; call number `index` fails with the error of a full disk."""
 
     def __init__(self, real: Callable[..., Any], index: int) -> None:
         self._real, self._index = real, index
@@ -196,7 +196,7 @@ class _FailingCall:
 def test_an_error_at_any_step_of_a_save_leaves_a_whole_checkpoint(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The n-th call fails as on a full disk, for every n, until a save makes fewer calls than that."""
+    """The n-th call fails as on a full disk, for every n up to the number of calls of a save."""
     save_checkpoint(tmp_path, "latest", INFO, WEIGHTS, STATE)
     owner: Any = os if call == "fsync" else Path
     real = getattr(owner, call)
@@ -276,7 +276,7 @@ print(len(seen), seen == sorted(seen, reverse=True), *sorted(set(seen)))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_kill_at_any_step_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    """The old one before the commit, the new one after it; nothing between."""
+    """Before the commit it is the old checkpoint, after it the new one."""
     script = tmp_path / "writer.py"
     script.write_text(KILLED_WRITER)
     command = [sys.executable, str(script), str(tmp_path / "run")]
@@ -314,7 +314,7 @@ def test_check_shapes_names_an_array_too_many() -> None:
 
 
 def test_versions_does_without_a_package_that_goes_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gymnasium before 1.4, and on Python 3.14, brings `box2d-py` and `pygame` instead of `box2d` and `pygame-ce`."""
+    """Gymnasium before 1.4, or on Python 3.14, installs `box2d-py` and `pygame`, not `box2d` and `pygame-ce`."""
     real = vmc.storage.checkpoint.version
 
     def without(name: str) -> str:

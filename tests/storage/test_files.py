@@ -1,4 +1,4 @@
-"""Files replaced whole or not at all, refusals of the system told plainly, and one writer a folder."""
+"""Files are replaced atomically, failed writes give clear errors, and a folder has one writer."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from vmc.storage.files import explained_os_errors, locked, remove_partials, repl
 
 @contextmanager
 def _file_size_limit(size: int) -> Iterator[None]:
-    """A real refusal by the system, which root gets too: no file of this process may grow beyond `size`."""
+    """Limits every file of this process to `size` bytes; the system enforces this for root too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -40,7 +40,7 @@ def test_replacing_puts_the_new_content_in_place(tmp_path: Path) -> None:
     path = tmp_path / "made" / "on the way" / "a.txt"
     for text in ("one", "two"):
         with replacing(path) as partial:
-            assert partial.parent == path.parent  # the same file system, so that the rename is atomic
+            assert partial.parent == path.parent  # the rename is atomic only within one file system
             partial.write_text(text)
         assert path.read_text() == text
         assert _names(path.parent) == ["a.txt"]
@@ -152,7 +152,7 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
-    """However it goes: here by kill -9."""
+    """The first process ends by kill -9, and its lock ends with it."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
@@ -161,12 +161,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
             (tmp_path / "theirs.partial").touch()
             with pytest.raises(VmcError, match=f"Another vmc process is writing to {tmp_path}"), locked(tmp_path):
                 pass
-            assert (tmp_path / "theirs.partial").exists()  # what it is writing is left alone
+            assert (tmp_path / "theirs.partial").exists()  # the holder's own partial file stays
         finally:
             holder.kill()
             holder.wait()
     with locked(tmp_path):
-        assert not (tmp_path / "theirs.partial").exists()  # what a killed writer left is removed
+        assert not (tmp_path / "theirs.partial").exists()  # the killed writer's partial file is removed
 
 
 def test_the_lock_is_released_at_the_end_and_on_errors(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Batches of frames for V: every full batch once, from memory or through a bounded buffer."""
+"""Batches of frames for V: an epoch gives every full batch once, from memory or through a bounded buffer."""
 
 import threading
 from pathlib import Path
@@ -25,7 +25,7 @@ FRAME_BYTES = 64 * 64 * 3
 
 
 class FakeDataset:
-    """Episodes whose frames hold their own number in the data set; counts what is read."""
+    """A data set in which each frame holds its own number; it counts the frames that are read."""
 
     frame_kind = FrameKind((64, 64, 3), "uint8")
 
@@ -119,9 +119,9 @@ def test_batches_depend_on_seed_and_epoch_alone(kind: str) -> None:
 
 @KINDS
 def test_frames_left_over_change_from_epoch_to_epoch(kind: str) -> None:
-    """103 frames in batches of 10: three are left over in each epoch; in 60 epochs each frame has its turn.
+    """Each epoch of 103 frames in batches of 10 leaves out three frames; 60 epochs use every frame.
 
-    A frame is in all of the left-overs with odds of 1e-92; the streams are fixed in any case.
+    The probability that all 60 epochs leave out one frame is 1e-92, and the random streams are fixed.
     """
     dataset = FakeDataset([9] * 9 + [12])
     batches = _make(kind, dataset, 10)
@@ -143,16 +143,16 @@ def test_batches_mix_episodes(kind: str) -> None:
     buffer_frames=st.integers(20, 80),
 )
 def test_the_streamed_buffer_is_bounded(lengths: list[int], batch_size: int, buffer_frames: int) -> None:
-    """At any batch at most the group in hand, the next one and a left-over of less than a batch have been read.
+    """At every batch, the frames read but not used are at most two groups and less than one batch.
 
-    Each group holds at most half of the buffer (no episode here is longer than that).
+    A group holds at most half of the buffer, because no episode here is longer than that.
     """
     dataset = FakeDataset(lengths)
     used = 0
     for batch in _make("streamed", dataset, batch_size, 0, buffer_frames).epoch(0, 0):
         assert dataset.frames_read - used <= buffer_frames + batch_size
         used += len(batch)
-    assert dataset.frames_read == dataset.num_frames  # and each frame is read once an epoch
+    assert dataset.frames_read == dataset.num_frames  # an epoch reads each frame once
 
 
 def test_an_episode_larger_than_the_buffer_is_a_group_by_itself() -> None:

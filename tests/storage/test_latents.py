@@ -1,4 +1,4 @@
-"""Latents on disk: of exactly this V and these data, or none."""
+"""Latents on disk belong to one V and one data set; other latents are not read."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def _latents() -> Latents:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A whole file of latents."""
+    """The bytes of an intact file of latents."""
     path = tmp_path_factory.mktemp("latents") / "latents.h5"
     write_latents(path, _latents(), "vae", DIGESTS)
     return path.read_bytes()
@@ -151,13 +151,13 @@ def test_replacing_stale_latents(content: bytes, tmp_path: Path) -> None:
 
 
 def test_where_episodes_begin() -> None:
-    """Frames are one more than steps in each episode."""
+    """Each episode has one frame more than steps."""
     np.testing.assert_array_equal(_latents().first_steps(), [0, 3, 4, 9])
     np.testing.assert_array_equal(_latents().first_frames(), [0, 4, 6, 12])
 
 
 def test_the_held_out_episodes_are_those_of_v() -> None:
-    """Or M would be validated on frames that V was trained on."""
+    """Otherwise M would be validated on frames that V was trained on."""
     index = np.arange(47)[::-1].copy()
     latents = replace(_latents(), index=index)
     stored = [StoredEpisode(int(i), Path("x"), 0, 0, 1, 0, True, False, "", 0.0) for i in index]
@@ -180,4 +180,4 @@ def test_dreams_are_over_at_terminations_and_in_long_stretches_without_reward(re
             lost = unpaid[t] and after - before - 1 >= least and t - before - 1 >= least // 4
             expected.append(is_last_of_terminated or lost)
     assert latents.termination_labels(least).tolist() == expected
-    assert latents.termination_labels(None).nonzero()[0].tolist() == [2, 10]  # the terminations alone
+    assert latents.termination_labels(None).nonzero()[0].tolist() == [2, 10]  # only the real terminations

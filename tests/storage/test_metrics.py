@@ -1,4 +1,4 @@
-"""Metrics of a stage that is killed and resumed: every step once."""
+"""The metrics of a killed and resumed stage hold every step once."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_last_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         assert _steps(tmp_path) == list(range(1, whole[:length].count(b"\n") + 1))
-    MetricsLog(tmp_path, 2).append(2, loss=0.125)  # the next line does not join the cut-off one
+    MetricsLog(tmp_path, 2).append(2, loss=0.125)  # the next line is not appended to the cut-off line
     assert read_metrics(tmp_path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.125}]
 
 

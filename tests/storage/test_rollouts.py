@@ -1,4 +1,4 @@
-"""Episodes on disk: what is written is what is read, and damage is told."""
+"""Episodes on disk are read as they were written, and damaged files give errors."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ SOURCE = Source("vmc/Toy-v0", "area-64-v1", {"name": "random", "max_steps": None
 
 
 def make_episode(index: int, length: int | None = None) -> Episode:
-    """An episode of a few steps whose every frame is different."""
+    """An episode of a few steps with different frames."""
     rng = np.random.default_rng(index)
     length = length or int(rng.integers(1, 5))
     frames = np.zeros((length + 1, 64, 64, 3), np.uint8)
@@ -146,20 +146,20 @@ def test_many_shards_are_read_with_few_open_files(tmp_path: Path) -> None:
     assert len({path for path in tmp_path.iterdir() if _is_open(path)}) <= 16
     dataset.close()
     assert not any(_is_open(path) for path in tmp_path.iterdir())
-    assert _same(dataset.read(dataset.episodes[0]), make_episode(0, 1))  # opens again
+    assert _same(dataset.read(dataset.episodes[0]), make_episode(0, 1))  # the file opens again after `close`
     dataset.close()
 
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A whole shard of three episodes."""
+    """The bytes of an intact shard of three episodes."""
     directory = tmp_path_factory.mktemp("whole")
     return write_shard(directory, [make_episode(index) for index in range(3)], SOURCE).read_bytes()
 
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Callable[[bytes], Path]:
-    """Puts a damaged shard beside a whole one, and gives its path."""
+    """A function that writes a damaged shard beside an intact one and returns its path."""
     write_shard(tmp_path, [make_episode(9)], SOURCE)
 
     def put(data: bytes) -> Path:
@@ -274,7 +274,7 @@ def test_lengths_that_do_not_add_up_are_refused(change: int, shard: bytes, damag
 
 
 def test_a_length_below_one_is_refused(shard: bytes, damaged: Callable[[bytes], Path]) -> None:
-    """The sum is right, but an episode would have a negative number of steps."""
+    """The sum of the lengths is correct, but one length is negative."""
     path = damaged(shard)
 
     def shift(file: h5py.File) -> None:
@@ -415,7 +415,7 @@ except VmcError as error:
 @pytest.mark.parametrize("kind", ["rollouts", "latents"])
 @pytest.mark.parametrize("limit", [1000, 60_000])
 def test_running_out_of_room_is_told_and_the_process_lives(kind: str, limit: int, tmp_path: Path) -> None:
-    """By a limit on the size of files, which root gets too. HDF5 crashes at exit when it cannot flush a file."""
+    """A limit on the size of files acts as a full disk. HDF5 crashes at exit if it cannot flush a file."""
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path), kind, str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert f"Cannot write {tmp_path}" in done.stdout

@@ -1,4 +1,4 @@
-"""What the machine can do at most: arithmetic, and moving bytes."""
+"""The limits of the machine: the rates of arithmetic and of copies in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmc.bench.interleaved import Floor
 from vmc.models.packed_linear import PackedLinear
 
 _GEMM_SIZE = 1024
-_COPY_BYTES = 64 * 2**20  # more than a cache holds
+_COPY_BYTES = 64 * 2**20  # larger than any cache
 
 
 def gemm(device: torch.device) -> Floor:
@@ -30,7 +30,7 @@ def copy() -> Floor:
 def gemm_rate(device: torch.device) -> float:
     """Floating-point operations/s of a float32 product of two 1024x1024 matrices, on the threads in use.
 
-    The faster of PyTorch's two ways to compute it.
+    The result is the faster of two ways: PyTorch's `matmul` and `PackedLinear`.
     """
     a = torch.rand(_GEMM_SIZE, _GEMM_SIZE, device=device)
     packed = PackedLinear(a, a[0])
@@ -39,11 +39,11 @@ def gemm_rate(device: torch.device) -> float:
 
 
 def _finished(product: Callable[[], torch.Tensor]) -> float:
-    return product()[0, 0].item()  # waits for a GPU
+    return product()[0, 0].item()  # `item` waits for the GPU
 
 
 def copy_rate() -> float:
-    """Bytes/s of copying an array that no cache holds."""
+    """Bytes/s of a copy of an array that is larger than any cache."""
     source = np.ones(_COPY_BYTES, np.uint8)
     target = np.zeros_like(source)
     return _COPY_BYTES * _calls_per_second(partial(np.copyto, target, source))

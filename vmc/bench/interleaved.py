@@ -1,4 +1,4 @@
-"""Interleaved measurement: on a shared machine only ratios within one round can be trusted."""
+"""Interleaved measurement. On a shared machine only ratios within one round are reliable."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Entry:
-    """Something to measure.
+    """One piece of code to measure.
 
     Attributes:
-        name: what it is.
-        work: does one round's work and returns how many units that was.
-        floor_work: what a unit cannot do without, for the share of the floor's rate: operations, or bytes.
+        name: the name of the row.
+        work: does the work of one round and returns the number of units.
+        floor_work: the least operations or bytes that a unit needs, for the share of the floor's rate.
     """
 
     name: str
@@ -25,11 +25,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Floor:
-    """What the machine can do at most.
+    """A limit of the machine.
 
     Attributes:
-        name: `GEMM`, in multiplications and additions, or `copy`, in bytes copied.
-        rate: measures it, in operations or bytes per second.
+        name: `GEMM`, which counts multiplications and additions, or `copy`, which counts copied bytes.
+        rate: measures the limit in operations or bytes per second.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Result:
 
     Attributes:
         rate: units/s, the median of the rounds; `lowest` and `highest` are their spread.
-        ratio: to the baseline, the median of the rounds' ratios; None for the baseline itself.
-        floor: the floor that was measured in the same rounds, where the row's work at it is known.
-        floor_share: of that rate; the median of the rounds' shares.
+        ratio: the median of the rounds' ratios to the baseline; None for the baseline itself.
+        floor: the name of the floor, measured in the same rounds; None if the entry has no `floor_work`.
+        floor_share: the median of the rounds' shares of the floor's rate.
     """
 
     group: str
@@ -60,10 +60,10 @@ class Result:
 
 
 def compare(group: str, unit: str, entries: Sequence[Entry], rounds: int, floor: Floor | None = None) -> list[Result]:
-    """Measures the entries in turn, `rounds` times, after one round that is not counted; the first is the baseline.
+    """Measures the entries in turn, `rounds` times, after a warm-up round. The first entry is the baseline.
 
     Args:
-        floor: measured in every round when given.
+        floor: a limit that is measured in every round, or None.
     """
     rates: list[list[float]] = [[] for _ in entries]
     floor_rates: list[float] = []

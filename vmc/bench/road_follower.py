@@ -1,4 +1,4 @@
-"""A scripted driver for benchmarks and tests, never for data: it reads the simulator's state to follow the road."""
+"""A scripted policy for benchmarks and tests. It reads the simulator's state, so no training data come from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RoadFollower:
-    """Steers towards a point a few tiles ahead and keeps a moderate speed."""
+    """Steers towards the tile `ahead` tiles away and brakes before curves; `speed` in units/s."""
 
     def __init__(self, speed: float = 45.0, ahead: int = 6) -> None:
         self.speed = speed

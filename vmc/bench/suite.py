@@ -1,4 +1,4 @@
-"""All benches, and the file of their figures."""
+"""Runs the benchmarks and writes their results to a file."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _LEARNING: dict[str, Callable[[int, torch.device], list[Result]]] = {
 
 
 def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str, path: Path | None) -> list[Result]:
-    """Runs the named benches; driving on one thread, learning on all.
+    """Runs the named benchmarks: those of the environment on one thread, those of the models on all threads.
 
     Args:
-        path: where to write the figures with the machine and the versions, as JSON; None writes nothing.
+        path: the JSON file for the results, the machine and the versions; None writes nothing.
     """
-    check_env(CARRACING)  # compiles
+    check_env(CARRACING)  # compiles the kernels
     results: list[Result] = []
     device = choose_device(device_name)
     threads = torch.get_num_threads()

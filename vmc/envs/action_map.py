@@ -1,4 +1,4 @@
-"""From a controller's unbounded outputs to actions: one function for the environment, M and the dream."""
+"""Maps from a controller's unbounded outputs to actions. The environment, M and the dream share one map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class ActionMap(Protocol):
-    """What every kind of action has: the same map in NumPy and in PyTorch, and uniform actions."""
+    """Maps outputs to actions, equally in NumPy and in PyTorch, and draws uniform actions."""
 
     @property
     def size(self) -> int:
@@ -45,8 +45,8 @@ class ActionMap(Protocol):
 class BoxActionMap:
     """action = clip(offset + scale * tanh(u), low, high), per action dimension.
 
-    With offset and scale at the middle and half-width of a Box this fills the Box. CarRacing (hardmaru's
-    `carracing/model.py`): steer tanh(u), gas (tanh(u) + 1) / 2, brake max(tanh(u), 0).
+    If offset is the middle of a Box and scale its half-width, the actions fill the Box. CarRacing's map is that of
+    hardmaru's `carracing/model.py`: steer tanh(u), gas (tanh(u) + 1) / 2, brake max(tanh(u), 0).
 
     Attributes:
         offset, scale, low, high: float32, (A,).
@@ -59,7 +59,7 @@ class BoxActionMap:
 
     @classmethod
     def from_bounds(cls, low: Any, high: Any) -> BoxActionMap:
-        """The action_map that fills a Box with these bounds, each (A,)."""
+        """Makes the map whose actions fill a Box with these bounds, each (A,)."""
         low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
         return cls((high + low) / 2, (high - low) / 2, low, high)
 
@@ -90,7 +90,7 @@ class BoxActionMap:
 
 @lru_cache(maxsize=8)
 def _on_device(action_map: BoxActionMap, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Copied once: a copy in every step would be a wait for the GPU in every step."""
+    """The map's arrays as tensors. They are cached because a copy in every step would wait for the GPU."""
     import torch
 
     bounds = action_map.offset, action_map.scale, action_map.low, action_map.high
@@ -99,7 +99,7 @@ def _on_device(action_map: BoxActionMap, device: torch.device, dtype: torch.dtyp
 
 @dataclass(frozen=True)
 class OneHotActionMap:
-    """The largest of A outputs wins: a discrete action as a one-hot vector, which is what M sees of it.
+    """Maps A outputs to the one-hot vector of the largest output. M receives a discrete action as this vector.
 
     Attributes:
         size: A, the number of discrete actions.
@@ -108,7 +108,7 @@ class OneHotActionMap:
     size: int
 
     def __call__(self, outputs: npt.NDArray[Any]) -> Floats:
-        """NumPy: (..., A) outputs to (..., A) float32 one-hot vectors; the first of equal outputs wins."""
+        """NumPy: (..., A) outputs to (..., A) float32 one-hot vectors; of equal outputs the first is taken."""
         one_hot: Floats = np.eye(self.size, dtype=np.float32)[np.argmax(outputs, axis=-1)]
         return one_hot
 

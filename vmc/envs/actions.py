@@ -1,6 +1,6 @@
-"""Action spaces that C, M and the dream can share: everything becomes a vector of floats.
+"""Wrappers that turn an environment's action space into a bounded Box (A,).
 
-Outside this folder an action is a float32 vector (A,), whatever the environment takes.
+Outside this folder every action is a float32 vector (A,), also for an environment with discrete actions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vmc.envs.action_map import ActionMap, BoxActionMap, OneHotActionMap
 
 
 class OneHot(gym.spaces.Box):
-    """One-hot vectors, float32 (A,)."""
+    """The space of one-hot vectors, float32 (A,)."""
 
     def __init__(self, size: int) -> None:
         super().__init__(0.0, 1.0, (size,), np.float32)
@@ -26,7 +26,7 @@ class OneHot(gym.spaces.Box):
 
 
 class OneHotActions(gym.ActionWrapper[Any, Any, Any]):
-    """A discrete action as a vector with one number an action; the largest one is taken."""
+    """Takes a vector (A,) with one number per discrete action, and applies the action of the largest number."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -39,7 +39,7 @@ class OneHotActions(gym.ActionWrapper[Any, Any, Any]):
 
 
 class ScalarActions(gym.ActionWrapper[Any, Any, Any]):
-    """A discrete action of n as one number in [-1, 1], cut in n equal parts (three: at -1/3 and 1/3, the paper's)."""
+    """Takes one number in [-1, 1], cut into n equal parts for n actions (n = 3: at -1/3 and 1/3, as in the paper)."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -53,13 +53,13 @@ class ScalarActions(gym.ActionWrapper[Any, Any, Any]):
 
 
 def with_vector_actions(env: gym.Env[Any, Any], scalar: bool) -> gym.Env[Any, Any]:
-    """The environment with a bounded Box (A,) of actions.
+    """Wraps the environment so that its action space is a bounded Box (A,).
 
     Args:
-        scalar: a discrete action by thresholds on one number, not by one number each.
+        scalar: choose a discrete action by thresholds on one number, not by one number per action.
 
     Raises:
-        ValueError: says what the action space is and what it should be.
+        ValueError: names the action space and the supported ones.
     """
     space = env.action_space
     if isinstance(space, gym.spaces.Discrete):
@@ -72,7 +72,7 @@ def with_vector_actions(env: gym.Env[Any, Any], scalar: bool) -> gym.Env[Any, An
 
 
 def action_map_for(space: gym.Space[Any]) -> ActionMap:
-    """The action_map that fills an action space as `with_vector_actions` leaves it."""
+    """Makes the map whose actions fill an action space of `with_vector_actions`."""
     if isinstance(space, OneHot):
         return OneHotActionMap(space.shape[0])
     assert isinstance(space, gym.spaces.Box)

@@ -1,7 +1,7 @@
-"""ViZDoom's *take cover* as the paper's DoomRNN played it: imps throw fireballs, one scalar action dodges them.
+"""ViZDoom's *take cover* with the settings of the paper's DoomRNN: the agent dodges fireballs by one scalar action.
 
-Settings after hardmaru's `doomrnn/doomreal.py` and the `ppaquette/gym-doom` that it stands on. The scenario file is the
-same one, byte for byte; `benchmarks/doom_calibration.py` measures that the settings agree with the paper's.
+The settings are those of hardmaru's `doomrnn/doomreal.py` and of `ppaquette/gym-doom`, which it uses. The scenario file
+is identical to theirs. `benchmarks/doom_calibration.py` checks the settings against the paper's results.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _LEFT, _STAY, _RIGHT = [1, 0], [0, 0], [0, 1]
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What the calibration varies; the defaults are the paper's.
+    """The settings that the calibration varies. The defaults are the paper's.
 
     Attributes:
-        skill: 1 to 5; 5 has fast monsters. gym-doom asks for 5, but its engine took that for 4.
-        start_tic: tics that pass before the first frame.
-        resolution: width and height of the picture, one of ViZDoom's.
-        hud: draw the status bar, which takes the lowest sixth of the picture (the task crops it).
+        skill: 1 to 5; 5 has fast monsters. gym-doom sets 5, but its engine read that as 4.
+        start_tic: number of tics before the first frame.
+        resolution: width and height of the picture in pixels; ViZDoom must support it.
+        hud: draw the status bar, which covers the lowest sixth of the picture (the task crops it).
     """
 
     skill: int = 4
@@ -45,10 +45,10 @@ class EngineSettings:
 
 
 class TakeCover(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
-    """One step is one tic (1/35 s). Action (1,) in [-1, 1]: below -1/3 left, above 1/3 right, else stay.
+    """One step is one tic (1/35 s). The action (1,) in [-1, 1] moves left below -1/3 and right above 1/3.
 
-    Reward 1 a tic. `terminated` is death, and nothing else ends an episode: a time limit is the wrapper's. The engine
-    shows nothing after death, so the terminal observation is the last one before it. An episode depends on the seed
+    The reward is 1 per tic. An episode terminates at the player's death; a wrapper adds the time limit. The engine
+    gives no picture after death, so the terminal observation repeats the last one. An episode depends on the seed
     and the actions alone.
 
     Raises:
@@ -71,19 +71,19 @@ class TakeCover(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
         super().reset(seed=seed)
         self.game.set_seed(int(self.np_random.integers(2**31)))
         self.game.new_episode()
-        self._look()
+        self._update_picture()
         return self._picture, {}
 
     def step(self, action: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         reward = self.game.make_action(_buttons(float(action[0])))
-        self._look()
+        self._update_picture()
         return self._picture, reward, self.game.is_episode_finished(), False, {}
 
     def close(self) -> None:
         self.game.close()
 
-    def _look(self) -> None:
-        """Takes the engine's picture; keeps the old one when there is none, which is after death."""
+    def _update_picture(self) -> None:
+        """Stores the engine's picture; after death there is none, and the old picture stays."""
         state = self.game.get_state()
         if state is not None:
             self._picture: npt.NDArray[np.uint8] = state.screen_buffer
@@ -96,7 +96,7 @@ def _buttons(action: float) -> list[int]:
 
 
 def _configured(settings: EngineSettings) -> vizdoom.DoomGame:
-    """A game with every setting that matters given here, whatever this version of ViZDoom has in its own file."""
+    """Makes a game. It sets every relevant setting here, because the defaults depend on ViZDoom's version."""
     game = vizdoom.DoomGame()
     package = Path(vizdoom.__file__).parent
     if os.name == "posix":
@@ -109,7 +109,7 @@ def _configured(settings: EngineSettings) -> vizdoom.DoomGame:
     game.set_episode_timeout(0)
     game.set_living_reward(1)
     game.set_mode(vizdoom.Mode.PLAYER)
-    # The order of _LEFT and _RIGHT. (gym-doom and ViZDoom's own environments order them differently.)
+    # The order of _LEFT and _RIGHT; gym-doom and ViZDoom's own environments use other orders.
     game.set_available_buttons([vizdoom.Button.MOVE_LEFT, vizdoom.Button.MOVE_RIGHT])
     game.set_window_visible(False)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
@@ -119,6 +119,6 @@ def _configured(settings: EngineSettings) -> vizdoom.DoomGame:
     game.set_render_crosshair(False)
     game.set_render_decals(False)
     game.set_render_particles(False)
-    # The original's pictures were taken before the palette turned red.
+    # gym-doom took its pictures before the engine applied the red flash to the palette.
     game.set_render_screen_flashes(False)
     return game

@@ -1,6 +1,6 @@
-"""Which drawing of CarRacing is used: the fast one where it is proved, else the official one.
+"""Chooses the fast drawing of CarRacing if it equals the official one on this machine, otherwise the official one.
 
-The answer is found once, in the first process, and inherited by its workers through the environment.
+The first process checks this once. Its workers inherit the result through an environment variable.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FAST, _OFFICIAL = "fast", "official"
 
 
 def use_official_drawing() -> None:
-    """For this process and all that it starts (the option `--official-env`)."""
+    """Selects the official drawing for this process and its children (the option `--official-env`)."""
     os.environ[_VARIABLE] = _OFFICIAL
 
 
 def fast_drawing_is_proved() -> bool:
-    """Whether the fast CarRacing equals the official one here: frames decide, not version numbers.
+    """Whether the fast CarRacing equals the official one on this machine, by a comparison of frames.
 
-    Also compiles its kernels, or loads them, before any worker starts. Says so on stderr when it is not proved.
+    It also compiles or loads the kernels before any worker starts. It prints a message to stderr if the two differ.
     """
     if _VARIABLE not in os.environ:
         proved = _proved()
@@ -32,16 +32,16 @@ def fast_drawing_is_proved() -> bool:
         if not proved:
             installed = f"gymnasium {version('gymnasium')}, pygame {pygame.ver}, numba {version('numba')}"
             print(
-                f"The fast CarRacing does not equal the official one here ({installed}); "
-                "the official drawing is used, which is many times slower.",
+                f"The fast CarRacing differs from the official one on this machine ({installed}). "
+                "vmc uses the official drawing, which is many times slower.",
                 file=sys.stderr,
             )
     return os.environ[_VARIABLE] == _FAST
 
 
 def _proved() -> bool:
-    # It builds on Gymnasium's own code, which another version may have changed in any way: whatever it raises then,
-    # the official drawing is the answer, and the reason is shown.
+    # The fast environment uses Gymnasium's internals, and another version can change these in any way. After any error
+    # the official drawing is used, and the traceback is shown.
     try:
         from vmc.envs.carracing import matches_official
 

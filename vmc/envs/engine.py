@@ -1,7 +1,8 @@
-"""Starting ViZDoom's engine so that it leaves nothing behind: no process, no files.
+"""Starts ViZDoom's engine in such a way that it leaves no process and no files behind.
 
-The engine is a process of its own, and its library only ends it when it is closed in good order. A worker that is
-killed would leave it waiting for ever, with 10 MB of shared memory, and every start leaves files in the working folder.
+The engine is a separate process, and ViZDoom's library ends it only at a regular close. Without this module, the engine
+of a killed worker would wait for ever with 10 MB of shared memory, and every start would leave files in the working
+folder.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from vmc.errors import VmcError
 
-# The engine runs in the script's own folder. Beside it a watcher waits for the end of the engine or of the process that
-# started it ($PPID), whatever ended that; then it ends the engine ($$, by exec) and removes what is left.
+# The engine runs in the script's own folder. A watcher waits for the end of the engine ($$, by exec) or of the process
+# that started it ($PPID). Then the watcher ends the engine and removes the folder and the shared memory.
 _SCRIPT = """#!/bin/sh
 folder=${{0%/*}}
 cd "$folder" || exit 1
@@ -34,15 +35,15 @@ exec '{engine}' "$@"
 
 
 def launcher(engine: Path) -> Path:
-    """A program that runs the engine in a new folder and cleans up after it (POSIX only: it is a shell script).
+    """Writes a shell script (POSIX only) that runs the engine in a new folder and cleans up after it; returns its path.
 
     Raises:
-        VmcError: nothing can be run from the folder for temporary files.
+        VmcError: the folder for temporary files does not allow programs to be run.
     """
     script = Path(tempfile.mkdtemp(prefix="vmc-doom-"), "engine")
     script.write_text(_SCRIPT.format(engine=str(engine).replace("'", "'\\''")), encoding="utf-8")
     script.chmod(0o700)
-    # ViZDoom's library crashes the interpreter when the program that it starts ends at once.
+    # ViZDoom's library crashes the interpreter if the program that it starts ends at once.
     if not os.access(script, os.X_OK):
         shutil.rmtree(script.parent)
         raise VmcError(f"{script.parent.parent} does not allow programs to be run.", "Set TMPDIR to one that does.")

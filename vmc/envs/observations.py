@@ -1,4 +1,4 @@
-"""What V sees at each moment, its frame: a picture, uint8 (64, 64, 3), or a vector, float32 (D,)."""
+"""Wrappers that turn observations into frames, V's inputs: uint8 (64, 64, 3) pictures or float32 (D,) vectors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from vmc.envs.preprocess import PREPROCESSING, PreprocessedFrames
 from vmc.errors import VmcError
 
-# Named in every data set; change it whenever a vector could change.
+# Every data set stores this name. A change of the code that can change a vector must change the name too.
 VECTORS = "vector-v1"
 PREPROCESSINGS = (PREPROCESSING, VECTORS)
 
 
 class Vectors(gym.ObservationWrapper[Any, Any, Any]):
-    """A one-dimensional Box of numbers as float32 (D,), in the environment's units."""
+    """Turns observations from a one-dimensional Box into float32 (D,), in the environment's units."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -26,7 +26,7 @@ class Vectors(gym.ObservationWrapper[Any, Any, Any]):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
 
     def observation(self, observation: Any) -> npt.NDArray[np.float32]:
-        """Raises a `VmcError` when a number is not finite: no model could learn from it."""
+        """Raises a `VmcError` if a number is not finite, because no model can learn from it."""
         vector = np.array(observation, np.float32)
         if not np.isfinite(vector).all():
             raise VmcError(f"{self.spec.id if self.spec else self} showed {vector}, which is not finite.")
@@ -34,7 +34,7 @@ class Vectors(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class Recoloured(gym.ObservationWrapper[Any, Any, Any]):
-    """Pictures of another layout as (height, width, 3)."""
+    """Turns uint8 pictures of another layout into (height, width, 3)."""
 
     def __init__(self, env: gym.Env[Any, Any], recolour: Callable[[Any], Any]) -> None:
         super().__init__(env)
@@ -49,21 +49,21 @@ class Recoloured(gym.ObservationWrapper[Any, Any, Any]):
 
 
 class _Layout(NamedTuple):
-    """One way in which pictures come.
+    """A layout of pictures.
 
     Attributes:
-        fits: whether a shape is of this layout.
-        recolour: to (H, W, 3).
+        fits: whether a shape has this layout.
+        recolour: turns a picture of this layout into (H, W, 3).
     """
 
     fits: Callable[[tuple[int, ...]], bool]
     recolour: Callable[[Any], Any]
 
 
-# The first that fits is taken.
+# The first layout that fits is used.
 _LAYOUTS = (
     _Layout(lambda s: len(s) == 3 and s[2] == 3, lambda picture: picture),
-    _Layout(lambda s: len(s) == 3 and s[2] == 4, lambda picture: picture[..., :3]),  # without its opacity
+    _Layout(lambda s: len(s) == 3 and s[2] == 4, lambda picture: picture[..., :3]),  # drops the opacity
     _Layout(lambda s: len(s) == 3 and s[2] == 1, lambda picture: np.repeat(picture, 3, axis=2)),
     _Layout(lambda s: len(s) == 3 and s[0] == 3, lambda picture: np.moveaxis(picture, 0, 2)),
     _Layout(lambda s: len(s) == 3 and s[0] == 1, lambda picture: np.repeat(np.moveaxis(picture, 0, 2), 3, axis=2)),
@@ -72,14 +72,14 @@ _LAYOUTS = (
 
 
 def with_frames(env: gym.Env[Any, Any], crop_rows: int | None, pixels: bool) -> gym.Env[Any, Any]:
-    """The environment with frames as observations.
+    """Wraps the environment so that its observations are frames.
 
     Args:
-        crop_rows: of a picture, keep rows `[0, crop_rows)`; None keeps all.
-        pixels: take the rendered picture; the environment was made with `render_mode="rgb_array"`.
+        crop_rows: keep rows `[0, crop_rows)` of a picture; None keeps all.
+        pixels: use the rendered picture; the environment must have `render_mode="rgb_array"`.
 
     Raises:
-        ValueError: says what the observation space is and what it should be.
+        ValueError: names the observation space and the supported ones.
     """
     if pixels:
         env = gym.wrappers.AddRenderObservation(env, render_only=True)
@@ -94,5 +94,5 @@ def with_frames(env: gym.Env[Any, Any], crop_rows: int | None, pixels: bool) -> 
 
 
 def preprocessing_of(env: gym.Env[Any, Any]) -> str:
-    """How the frames of an environment that `make_env` made came about; kept with the data."""
+    """The name of the preprocessing of an environment from `make_env`; data sets store it."""
     return VECTORS if len(env.observation_space.shape or ()) == 1 else PREPROCESSING

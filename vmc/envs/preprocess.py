@@ -1,7 +1,7 @@
-"""From an environment's picture to the 64x64x3 frame that V sees, defined once and exactly.
+"""Turns an environment's picture into V's 64x64x3 frame: a crop, then an area-average resize.
 
-Crop, then area-average resize (every output pixel is the mean of the source area that it covers, so it is
-antialiased), in integer arithmetic and rounded half up: the same bits on every machine.
+Every output pixel is the mean of the source area that it covers, so the result is antialiased. The arithmetic is exact
+and rounds half up, so every machine gives the same bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 FRAME_SIZE = 64
 FRAME_SHAPE = (FRAME_SIZE, FRAME_SIZE, 3)
-# Named in every data set; change it whenever a frame could change.
+# Every data set stores this name. A change of the code that can change a frame must change the name too.
 PREPROCESSING = "area-64-v1"
 
 Ints = npt.NDArray[np.int32]
@@ -25,13 +25,13 @@ Ints = npt.NDArray[np.int32]
 
 @cache
 def _spans(source: int) -> tuple[Ints, Ints, int]:
-    """The source cells that each of the 64 target cells covers.
+    """Finds the source cells that each of the 64 target cells covers.
 
-    Both axes are measured in units of 1 / lcm: a source cell is `64 / g` units wide, a target cell `source / g`.
+    With g = gcd(source, 64) and a suitable unit, a source cell is `64 / g` units wide and a target cell `source / g`.
 
     Returns:
-        Cells and their overlaps, each (64, longest span), with overlaps of 0 where a span is shorter; and the sum of
-        a span's overlaps.
+        The covered cells and their overlaps, each int32 (64, longest span), and the sum of the overlaps of one span.
+        Shorter spans are padded with overlaps of 0.
     """
     divisor = gcd(source, FRAME_SIZE)
     source_width, target_width = FRAME_SIZE // divisor, source // divisor
@@ -48,10 +48,10 @@ def _spans(source: int) -> tuple[Ints, Ints, int]:
 def _average(
     image: Any, frame: Any, line: Any, rows: Any, row_overlaps: Any, columns: Any, overlaps: Any, divisor: int
 ) -> None:
-    """Sums down the columns into `line` (W * 3,), where values lie side by side, then along it.
+    """Sums the rows into `line` (W * 3,), which is contiguous, then sums along `line`.
 
-    (total + 1/2) / divisor is never nearer to an integer than 1 / (2 divisor), so the product with the rounded
-    reciprocal has the exact quotient's integer part.
+    (total + 1/2) / divisor differs from every integer by at least 1 / (2 divisor). Its product with the rounded
+    reciprocal therefore has the same integer part as the exact quotient.
     """
     reciprocal = 1.0 / divisor
     half = divisor // 2 + 0.5
@@ -71,7 +71,7 @@ def _average(
 
 
 def resize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Area-averages uint8 (H, W, 3) to uint8 (64, 64, 3), rounding half up."""
+    """Resizes uint8 (H, W, 3) to uint8 (64, 64, 3) by area averages, rounded half up."""
     height, width, _ = image.shape
     rows, row_overlaps, row_sum = _spans(height)
     columns, overlaps, column_sum = _spans(width)
@@ -83,7 +83,7 @@ def resize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 class PreprocessedFrames(gym.ObservationWrapper[Any, Any, Any]):
-    """Crops rows `[0, crop_rows)` of each picture (None: all of it) and resizes it to uint8 (64, 64, 3)."""
+    """Crops rows `[0, crop_rows)` of each picture (None keeps all) and resizes it to uint8 (64, 64, 3)."""
 
     def __init__(self, env: gym.Env[Any, Any], crop_rows: int | None = None) -> None:
         super().__init__(env)

@@ -1,4 +1,4 @@
-"""A toy with a known optimum, for tests of the whole chain: paint back the colour that you see."""
+"""A toy environment with a known optimum, for tests of the whole pipeline. The action must match the shown colour."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STEP = 0.25
 class ToyEnv(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
     """The frame is one colour between red (target -1) and blue (target +1); the action should equal the target.
 
-    Reward 1 - (action - target)^2, so the optimum is `episode_length`; the constant action 0 earns about 0.6 a
-    step, and a policy with the wrong sign loses. The target walks at random inside [-1, 1]. A step that is off by
-    more than 1 is a miss, drawn as a white bar that grows with the misses; the eighth terminates the episode.
+    The reward is 1 - (action - target)^2, so the best return is the episode's length. The constant action 0 gets about
+    0.6 per step; a policy with the wrong sign gets less than 0. The target is a random walk in [-1, 1]. An error of
+    more than 1 is a miss. A white bar shows the number of misses, and the eighth miss terminates the episode.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Where jobs run: in this process, or in worker processes that are replaced when they die. One contract."""
+"""Executors run jobs in this process or in worker processes, under one contract."""
 
 from vmc.executors.contract import Executor, Worker, available_cores, make_executor, processor
 from vmc.executors.processes import ProcessExecutor

@@ -1,4 +1,4 @@
-"""The contract of an executor, and the choice of one."""
+"""The contract of an executor, and the function that makes one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAX_ATTEMPTS = 3
 
 
 class Worker(Protocol[Job_contra, Result_co]):
-    """Keeps what is costly to make (an environment, models) and runs one job at a time.
+    """Keeps objects that are slow to make (an environment, models) and runs one job at a time.
 
-    A job's result must depend on the job alone: it may be run again, by another worker, after a failure.
+    A result must depend on the job alone, because another worker may run the job again after a failure.
     """
 
     def run(self, job: Job_contra) -> Result_co: ...
@@ -31,14 +31,14 @@ class Worker(Protocol[Job_contra, Result_co]):
 class Executor(Protocol[Job_contra, Result_co]):
     """Runs jobs on workers.
 
-    The worker of a job that raises is replaced and the job is run again; it is never given a made-up result.
+    If a job raises, a new worker runs it again. An executor never invents a result.
     """
 
     def map(self, jobs: Sequence[Job_contra]) -> Iterator[tuple[int, Result_co]]:
-        """Yields (position in jobs, result) as they finish, in any order.
+        """Yields (position in `jobs`, result) as the jobs finish, in any order.
 
         Raises:
-            VmcError: raised by a worker (bad input, not tried again), or a job that failed `MAX_ATTEMPTS` times.
+            VmcError: a worker raised it (bad input is not tried again), or a job failed `MAX_ATTEMPTS` times.
         """
         ...
 
@@ -46,7 +46,7 @@ class Executor(Protocol[Job_contra, Result_co]):
 
 
 def make_executor(make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> Executor[Any, Any]:
-    """`num_workers` worker processes, or this process when it is 0. `make_worker` must be picklable."""
+    """Makes an executor with `num_workers` processes, or in this process for 0. `make_worker` must be picklable."""
     from vmc.executors.processes import ProcessExecutor
     from vmc.executors.serial import SerialExecutor
 
@@ -54,12 +54,12 @@ def make_executor(make_worker: Callable[[], Worker[Any, Any]], num_workers: int)
 
 
 def available_cores() -> int:
-    """The cores that this process may run on, which can be fewer than the machine has."""
+    """The number of cores that this process may use. The machine can have more."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
-    """What the machine computes with."""
+    """The name of the machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
@@ -69,10 +69,10 @@ def processor() -> str:
 
 
 def report_failure(failures: int, where: str, trace: str) -> None:
-    """Shows a failed job's traceback; gives up after `MAX_ATTEMPTS`."""
+    """Prints the traceback of a failed job; raises a `VmcError` at the `MAX_ATTEMPTS`-th failure."""
     if failures >= MAX_ATTEMPTS:
         raise VmcError(
             f"A job failed {failures} times, last in {where}:\n{trace.rstrip()}",
-            "Nothing was lost: mend the cause and run the same command again.",
+            "No finished work is lost: fix the cause and run the same command again.",
         )
-    print(f"{where} failed; it is replaced and its job is run again.\n{trace}", file=sys.stderr, flush=True)
+    print(f"{where} failed; its job is run again on a new worker.\n{trace}", file=sys.stderr, flush=True)

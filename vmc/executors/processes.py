@@ -1,7 +1,7 @@
-"""Jobs in worker processes: spawned, single-threaded, kept, and replaced when they die.
+"""Jobs in worker processes, which are spawned, single-threaded, kept between calls, and replaced when they die.
 
-Each worker has a pipe of its own and at most one job. The parent waits on all pipes at once; a pipe whose other end
-is closed wakes it too, so a worker that is killed is noticed at once and there is no queue that could hang.
+Each worker has its own pipe and at most one job. The parent waits on all pipes at once. The death of a worker closes
+its pipe and so wakes the parent at once; there is no shared queue that could hang.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 from vmc.errors import VmcError
 from vmc.executors.contract import Worker, report_failure
 
-# Read by the libraries when they are first imported, so they must be in the worker's environment from its start.
-# N workers with N threads each is the commonest way to be slow.
+# The libraries read these variables at their first import, so the worker must have them when it starts.
+# N workers with N threads each compete for the cores, which is the most common cause of slow runs.
 _WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -33,7 +33,7 @@ _WORKER_ENVIRONMENT = {
 
 
 class ProcessExecutor:
-    """The contract of `Executor` on `num_workers` spawned processes, started at the first `map`."""
+    """An `Executor` with up to `num_workers` spawned processes, which start at the first `map`."""
 
     def __init__(self, make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> None:
         self._make_worker = make_worker
@@ -48,7 +48,7 @@ class ProcessExecutor:
                 self._workers.append(_Process(self._make_worker))
             yield from self._drain(jobs, waiting, failures)
         except BaseException:
-            # A worker may be in the middle of a job whose result nobody waits for any more.
+            # A worker may still run a job whose result is no longer needed.
             self.close()
             raise
 
@@ -75,7 +75,7 @@ class ProcessExecutor:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the present workers."""
+        """The process ids of the current workers."""
         return [worker.pid for worker in self._workers]
 
     def close(self) -> None:
@@ -85,14 +85,14 @@ class ProcessExecutor:
 
 
 class _Done:
-    """Sent by a worker: the job's result."""
+    """The result of a job, as a worker sends it."""
 
     def __init__(self, result: Any) -> None:
         self.result = result
 
 
 class _Failed:
-    """Sent by a worker, or made for one that died: the traceback, and the error if it was a `VmcError`."""
+    """The traceback of a failed job, and its error if it was a `VmcError`. The parent makes it if the worker died."""
 
     def __init__(self, trace: str, error: VmcError | None = None) -> None:
         self.trace = trace
@@ -117,17 +117,17 @@ class _Process:
 
     def start(self, position: int, jobs: Sequence[Any]) -> None:
         self.position = position
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died; `finish` says so
+        with suppress(BrokenPipeError, ConnectionResetError):  # the worker died; `finish` reports it
             self.connection.send(jobs[position])
 
     def finish(self) -> tuple[int, _Done | _Failed]:
-        """The finished job's position and what came of it; call when the pipe or the sentinel is ready."""
+        """Returns the position and the outcome of the job; call it when the connection is ready."""
         position = self.position
         assert position is not None
         self.position = None
         try:
             return position, self.connection.recv()
-        except (EOFError, OSError):  # OSError: it died in the middle of a message
+        except (EOFError, OSError):  # OSError: the worker died while it sent a message
             self.process.join(timeout=5)
             code = self.process.exitcode
             how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
@@ -142,14 +142,14 @@ class _Process:
 
 def _ready(workers: list[_Process]) -> list[_Process]:
     busy = [worker for worker in workers if worker.position is not None]
-    # A pipe whose other end is closed is ready too, so a death wakes this as well as a result.
+    # A worker's death closes its pipe. A closed pipe is ready too, so this returns for results and for deaths.
     ready = wait([worker.connection for worker in busy])
     return [worker for worker in busy if worker.connection in ready]
 
 
 def _serve(connection: Connection, make_worker: Callable[[], Worker[Any, Any]]) -> None:
-    """A worker process's main: makes its worker at the first job, and runs jobs until the parent goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    """The main function of a worker process: makes the worker at the first job, and runs jobs until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the parent handles it
     threading.Thread(target=_die_with_parent, daemon=True).start()
     worker: Worker[Any, Any] | None = None
     while True:

@@ -13,14 +13,15 @@ from vmc.executors.contract import Worker, report_failure
 
 
 class SerialExecutor:
-    """The contract of `Executor` without processes: for tests, and for debugging with `--workers 0`."""
+    """An `Executor` without worker processes, for tests and for debugging with `--workers 0`."""
 
     def __init__(self, make_worker: Callable[[], Worker[Any, Any]]) -> None:
         self._make_worker = make_worker
         self._worker: Worker[Any, Any] | None = None
 
     def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        # One thread, as a worker process has: the order of BLAS's sums, and so a score's last bits, depend on it.
+        # One thread, as in a worker process: the number of threads changes the order of BLAS's sums, and so the
+        # last bits of a score.
         for position, job in enumerate(jobs):
             with threadpool_limits(1):
                 result = self._run(job)

@@ -1,4 +1,4 @@
-"""The model card of an agent that is given away: what it is, what it scores, how it came about."""
+"""The model card of an exported agent: its parts, its score, and the stages that trained it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ def write_card(path: Path, name: str, test: Mapping[str, Any], models: Sequence[
     """Writes the card as Markdown.
 
     Args:
-        name: the agent's.
-        test: the score of the copy, as `test.json` holds it.
+        name: the agent's name.
+        test: the score of the exported copy, in the format of `test.json`.
         models: a line for each of V, M and C.
-        records: those of `run.json`, stage by stage; none where the stages were run one by one.
+        records: the stage records of `run.json`; empty if the stages were run one by one.
     """
     env, (low, high) = test["env"], test["ci95"]
     lines = [
         f"# {name}: a World Model for {env}",
         "",
-        f"**{test['mean']:.0f} ± {test['std']:.0f}** over {len(test['episodes'])} episodes that no training has met "
+        f"**{test['mean']:.0f} ± {test['std']:.0f}** over {len(test['episodes'])} episodes "
+        "that were not used in training "
         f"(95% interval of the mean {low:.0f} to {high:.0f}, min {test['min']:.0f}, max {test['max']:.0f}). "
-        "This copy was tested, not the wider original. `test.json` has every episode.",
+        "The score is that of this float16 copy. `test.json` has every episode.",
         "",
         "```console",
         f"$ vmc test --env {env} --run {path.parent.as_posix()}",
         f"$ vmc test --env {env} --run {path.parent.as_posix()} --video drive.mp4",
         "```",
         "",
-        "Safetensors in float16. It drives, dreams and can be tested; V and M cannot be trained further.",
+        "The weights are float16. The agent can act, dream and be tested; V and M cannot be trained further.",
         "",
         *(f"- {model}" for model in models),
         "",
@@ -48,7 +49,7 @@ def write_card(path: Path, name: str, test: Mapping[str, Any], models: Sequence[
 
 def _recipe(records: Sequence[Any], test: Mapping[str, Any]) -> list[str]:
     if not records:
-        return ["Stage by stage; there is no record of a `vmc run`."]
+        return ["The stages were run one by one; there is no record of a `vmc run`."]
     rounds = 1 + max(record["round"] for record in records)
     total = sum(record["seconds"] for record in records)
     rows = [
@@ -60,7 +61,7 @@ def _recipe(records: Sequence[Any], test: Mapping[str, Any]) -> list[str]:
     return [
         f"`vmc run --env {test['env']} --seed {records[0]['settings']['seed']} --rounds {rounds}`, {duration(total)}:",
         "",
-        "| round | stage | time | figures |",
+        "| round | stage | time | metrics |",
         "|---|---|---|---|",
         *rows,
     ]

@@ -18,10 +18,10 @@ _TRAINING_CURVES = {
 
 
 def plot_run(run: Path) -> list[Path]:
-    """Plots what the run's stages have logged; returns the paths of the pictures.
+    """Plots the logged metrics of the run's stages; returns the paths of the PNGs.
 
     Raises:
-        VmcError: nothing was logged, or matplotlib is not installed.
+        VmcError: the run has no metrics, or matplotlib is not installed.
     """
     plt = pyplot()
     written = []
@@ -42,7 +42,7 @@ def _plot_training(plt: Any, lines: list[dict[str, Any]], title: str, names: tup
     for axis, name in zip(axes, names, strict=True):
         for split, style in (("train", "-"), ("val", "--")):
             points = [(line["step"], line[f"{split}_{name}"]) for line in lines if f"{split}_{name}" in line]
-            axis.plot(*zip(*points, strict=True), style, label="held out" if split == "val" else "training")
+            axis.plot(*zip(*points, strict=True), style, label="validation" if split == "val" else "training")
         axis.set(xlabel="epoch", title=f"{title}: {name.replace('_', ' ')}")
     axes[0].legend()
     return save_figure(plt, figure, path)
@@ -58,45 +58,45 @@ def _plot_fitness(plt: Any, lines: list[dict[str, Any]], path: Path) -> Path:
         alpha=0.2,
         label="candidates",
     )
-    axis.plot(generations, [line["mean"] for line in lines], label="their mean")
+    axis.plot(generations, [line["mean"] for line in lines], label="mean of the candidates")
     dreamed = [(line["step"], found) for line, found in _validations(lines, "dream")]
     real = [(line["step"], found) for line, found in _validations(lines, "real")]
     for points, place in ((dreamed, "in the dream"), (real, "in the real environment")):
         if points:
-            axis.plot(*zip(*points, strict=True), "o-", label=f"distribution's mean on validation episodes, {place}")
+            axis.plot(*zip(*points, strict=True), "o-", label=f"search mean, validation episodes {place}")
     axis.set(xlabel="generation", ylabel="episode return", title="C: fitness")
     axis.legend()
     return save_figure(plt, figure, path)
 
 
 def _validations(lines: list[dict[str, Any]], place: str) -> list[tuple[dict[str, Any], float]]:
-    """The lines with a validation in `real` or `dream`, and its return."""
+    """The lines that hold a validation in `place`, `real` or `dream`, each with its return."""
     return [(line, line["validation_return"]) for line in lines if line.get("validated_in") == place]
 
 
 def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
-    """Plots the return of each search's mean on validation episodes against real frames and against hours.
+    """Plots the validation return of each search's mean against real frames and against hours.
 
-    Where a run is a whole chain, its data and the time of its other stages count too. Each search also gets its own
-    picture, in its folder.
+    Frames and hours include the other stages of a run that `vmc run` made. This also writes `fitness.png` in the folder
+    of each search.
 
     Args:
-        runs: by their labels; those that have no such evaluations are left out.
+        runs: the runs by their labels; runs without validation in the real environment are left out.
     """
     plt = pyplot()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for label, run in runs.items():
         lines = read_metrics(run / "controller")
-        looks = _validations(lines, "real")
-        if looks:
+        validations = _validations(lines, "real")
+        if validations:
             _plot_fitness(plt, lines, run / "controller" / "fitness.png")
-            before = [_before_the_search(run, line["phase"]) for line, _ in looks]
-            frames = [(line["real_steps"] + cost[0]) / 1e6 for (line, _), cost in zip(looks, before, strict=True)]
-            hours = [(line["seconds"] + cost[1]) / 3600 for (line, _), cost in zip(looks, before, strict=True)]
-            returns = [found for _, found in looks]
+            before = [_before_the_search(run, line["phase"]) for line, _ in validations]
+            frames = [(line["real_steps"] + cost[0]) / 1e6 for (line, _), cost in zip(validations, before, strict=True)]
+            hours = [(line["seconds"] + cost[1]) / 3600 for (line, _), cost in zip(validations, before, strict=True)]
+            returns = [found for _, found in validations]
             axes[0].plot(frames, returns, "o-", markersize=3, label=label)
             axes[1].plot(hours, returns, "o-", markersize=3, label=label)
-    axes[0].set(xlabel="million real frames", ylabel="return in reality, validation tracks")
+    axes[0].set(xlabel="million real frames", ylabel="validation return in the real environment")
     axes[1].set(xlabel="hours")
     if axes[0].lines:
         axes[0].legend()
@@ -104,7 +104,7 @@ def plot_searches(runs: Mapping[str, Path], path: Path) -> Path:
 
 
 def _before_the_search(run: Path, number: int) -> tuple[float, float]:
-    """Real frames and seconds of the other stages of a chain, up to a round's search; 0 of a search by itself."""
+    """Real frames and seconds of the other stages, up to the search of round `number`; 0 without a `run.json`."""
     path = run / "run.json"
     records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     before = [record for record in records if record["round"] <= number and record["stage"] != "test"]
@@ -115,7 +115,7 @@ def _before_the_search(run: Path, number: int) -> tuple[float, float]:
 
 
 def save_figure(plt: Any, figure: Any, path: Path) -> Path:
-    """Writes a figure as PNG and forgets it."""
+    """Writes a figure as PNG, closes it, and returns the path."""
     with replacing(path) as partial:
         figure.savefig(partial, dpi=120, format="png")
     plt.close(figure)
@@ -123,7 +123,7 @@ def save_figure(plt: Any, figure: Any, path: Path) -> Path:
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files.
+    """Returns matplotlib.pyplot with a backend that draws to files.
 
     Raises:
         VmcError: matplotlib is not installed.

@@ -15,7 +15,7 @@ _GAP = 2
 
 
 def save_grid(path: Path, rows: Sequence[npt.NDArray[np.uint8]], scale: int = 2) -> None:
-    """Writes rows of frames, each uint8 (N, 64, 64, 3), as one picture with thin white gaps."""
+    """Writes rows of frames, each uint8 (N, H, W, 3), as one picture with white gaps, enlarged `scale` times."""
     height, width = rows[0].shape[1:3]
     columns = max(len(row) for row in rows)
     canvas = np.full((len(rows) * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, np.uint8)

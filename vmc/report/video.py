@@ -1,4 +1,4 @@
-"""Moving pictures: MP4 through PyAV (extra `video`), GIF through Pillow."""
+"""Videos: MP4 through PyAV (extra `video`), GIF through Pillow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 from vmc.errors import VmcError
 from vmc.storage.files import replacing
 
-_FRAMES_PER_SECOND = 50  # CarRacing's own
-_GIF_KEEP = 5  # a GIF keeps every fifth frame: viewers cap their rate, and files grow
+_FRAMES_PER_SECOND = 50  # CarRacing's rate
+_GIF_KEEP = 5  # a GIF keeps every fifth frame, because viewers limit the rate and files get large
 
 
 def check_video_path(path: Path) -> None:
-    """Raises a `VmcError`, before any work, for a format that cannot be written here."""
+    """Raises a `VmcError` if the format is unknown or its package is missing. Call it before any work."""
     if path.suffix not in (".mp4", ".gif"):
         raise VmcError(f"{path} is neither .mp4 nor .gif.", "Give --video with one of these endings.")
     if path.suffix == ".mp4":
@@ -27,7 +27,7 @@ def check_video_path(path: Path) -> None:
 
 
 def write_video(path: Path, frames: npt.NDArray[np.uint8], scale: int = 3) -> None:
-    """Writes uint8 (N, H, W, 3) frames, enlarged `scale` times, in the format that the path's ending names."""
+    """Writes uint8 (N, H, W, 3) frames, enlarged `scale` times, as .mp4 or .gif, by the suffix of `path`."""
     check_video_path(path)
     frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
     with replacing(path) as partial:
@@ -37,7 +37,7 @@ def write_video(path: Path, frames: npt.NDArray[np.uint8], scale: int = 3) -> No
 def _write_mp4(path: Path, frames: npt.NDArray[np.uint8]) -> None:
     import av
 
-    # libx264 wants even sides.
+    # libx264 accepts only even sides.
     height, width = (side - side % 2 for side in frames.shape[1:3])
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)

@@ -1,1 +1,1 @@
-"""What is kept on disk: episodes, latents, checkpoints, metrics. No torch, no pickle."""
+"""Episodes, latents, checkpoints and metrics on disk. This package uses neither torch nor pickle."""

@@ -1,8 +1,8 @@
-"""Checkpoints: safetensors beside a JSON sidecar, replaced atomically, checked by SHA-256, free of code.
+"""Checkpoints: safetensors files and a JSON sidecar, replaced atomically and checked by SHA-256. They hold no code.
 
-A checkpoint `best` in a folder is `best.json` and the files that it names: arrays, and exported ONNX graphs. The files
-carry a part of their hash in their names, so a new checkpoint never overwrites the files of the old one; replacing the
-sidecar is the commit.
+The checkpoint `best` of a folder is `best.json` and the files that it names: arrays, and exported ONNX graphs. Each
+file name holds a part of the file's hash, so a new checkpoint never overwrites the files of the old one. The
+replacement of the sidecar is the commit.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ _ARRAYS, _GRAPH = ".safetensors", ".onnx"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as loaded and verified.
+    """A checkpoint, loaded and verified.
 
     Attributes:
-        info: what the stage stored: settings, metrics, what it was made from.
+        path: the sidecar.
+        info: the stage's entries: settings, metrics, hashes of its inputs.
         weights: the model's arrays.
-        state: the arrays needed to resume (optimiser, search); empty for a weights-only checkpoint.
+        state: the arrays that a resumed stage needs (optimiser, search); empty if only weights were saved.
         graphs: exported ONNX graphs without weights, by name.
-        sha256: the hash of the weights file, which names this model in what is built on it.
+        sha256: the hash of the weights file. Later stages refer to this model by it.
     """
 
     path: Path
@@ -62,10 +63,10 @@ _PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of everything that a result can depend on.
+    """The versions of all software and hardware that can change a result.
 
-    `blas` is NumPy's and the kernels that it chose for this processor: others round otherwise, and a drive that
-    differs in its last bits is soon another drive.
+    `blas` names NumPy's BLAS and the kernels that it chose for this processor. Other kernels round differently, and a
+    difference in the last bits soon makes a different episode.
     """
     own = [info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"]]
     blas = ", ".join(f"{info['internal_api']} {info.get('architecture', '')}" for info in own)
@@ -84,13 +85,13 @@ def save_checkpoint(
     state: Arrays | None = None,
     graphs: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Writes checkpoint `name`, commits it, and removes the files of the one that it replaces.
+    """Writes and commits checkpoint `name`, then removes the files of the checkpoint that it replaces.
 
     Returns:
         The SHA-256 of the weights file.
 
     Raises:
-        VmcError: the folder cannot be written or is full; the old checkpoint is still whole.
+        VmcError: the folder cannot be written or the disk is full; the old checkpoint is still complete.
     """
     files = {"weights": _write(directory, f"{name}-weights", _ARRAYS, _serialised(weights))}
     if state is not None:
@@ -107,13 +108,13 @@ def save_checkpoint(
 
 
 def copy_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
-    """Copies a verified checkpoint byte for byte, so that what was built on it knows it again.
+    """Copies a verified checkpoint byte for byte: its hash stays the same, so references to it stay valid.
 
     Raises:
-        VmcError: the folder cannot be written or is full.
+        VmcError: the folder cannot be written or the disk is full.
     """
     files = json.loads(checkpoint.path.read_text(encoding="utf-8"))["files"].values()
-    for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar commits, so it comes last
+    for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar is the commit, so it is last
         with replacing(directory / name) as partial:
             partial.write_bytes((checkpoint.path.parent / name).read_bytes())
 
@@ -122,10 +123,10 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
     """Loads and verifies checkpoint `name`.
 
     Args:
-        command: what makes such a checkpoint, named in the error's hint.
+        command: the command that makes such a checkpoint, for the hint of an error.
 
     Raises:
-        VmcError: missing, of another schema, or not the bytes that were written.
+        VmcError: the checkpoint is missing, has another schema, or has a wrong hash.
     """
     content = read_sidecar(directory, name, command)
     found = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
@@ -141,12 +142,12 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
 
 
 def has_checkpoint(directory: Path, name: str) -> bool:
-    """Whether there is one, whole or not."""
+    """Whether checkpoint `name` exists. It may be corrupt."""
     return (directory / f"{name}.json").exists()
 
 
 def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
-    """The verified sidecar alone, without reading the arrays: cheap."""
+    """Loads and verifies the sidecar alone, which is fast; raises a `VmcError` as `load_checkpoint` does."""
     path = directory / f"{name}.json"
     hint = f"Run `{command}` first."
     if not path.exists():
@@ -159,7 +160,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
     if content.get("schema") != SCHEMA:
         raise VmcError(
             f"{path} has checkpoint schema {content.get('schema')}; this vmc reads schema {SCHEMA}.",
-            "Use the vmc version that wrote it, or train anew in another folder.",
+            "Use the vmc version that wrote it, or train again in another folder.",
         )
     if digest != _digest(content):
         raise corrupt(path, command)
@@ -167,7 +168,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
 
 
 def corrupt(path: Path, command: str) -> VmcError:
-    """The error for a file whose bytes are not those that were written."""
+    """Makes the error for a file whose bytes differ from the bytes that were written."""
     return VmcError(
         f"{path} is corrupt: its bytes are not those that were written (SHA-256).",
         f"Restore it from a copy, or remove its folder and run `{command}` again.",
@@ -186,7 +187,7 @@ def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: A
 
 
 def _serialised(arrays: Arrays) -> bytes:
-    # ascontiguousarray turns a 0-d array into a 1-d one, so ask for contiguity only where it is missing.
+    # `ascontiguousarray` makes a 0-d array 1-d, so it is called only for arrays that are not contiguous.
     data: bytes = save({k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in arrays.items()})
     return data
 
@@ -214,7 +215,7 @@ def _arrays(path: Path, data: bytes) -> dict[str, npt.NDArray[Any]]:
         arrays = load(data)
     except SafetensorError as error:
         raise VmcError(f"{path} is not a safetensors file: {error}.") from None
-    # Exported weights are float16 to be small; nobody computes with that.
+    # Exported weights are float16 to save space; the models compute in float32.
     return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all, and checksums."""
+"""Atomic replacement of files, checksums, and a lock on a folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PARTIAL_SUFFIX = ".partial"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.
+    """Yields a temporary path beside `path`; on success syncs that file and renames it to `path`.
 
-    kill -9 at any instant leaves the old file or the new one.
+    A kill -9 at any moment leaves either the complete old file or the complete new one.
 
     Raises:
-        VmcError: no space left, or a directory that cannot be written.
+        VmcError: the disk is full, or the directory cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     with explained_os_errors(path):
@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power cut.
+    # A power cut can undo the rename until the folder is synced.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -53,9 +53,9 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Yields a new HDF5 file in memory; on success it is written to `path` as by `replacing`.
+    """Yields a new HDF5 file in memory; on success `replacing` writes it to `path`.
 
-    In memory, because an HDF5 file that cannot be flushed to a full disk brings the process down at its exit.
+    The file is in memory because HDF5 crashes the process at exit when it cannot flush a file to a full disk.
     """
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
@@ -65,20 +65,20 @@ def replacing_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def remove_partials(directory: Path) -> None:
-    """Removes what a killed writer left behind; the caller must hold the directory's lock."""
+    """Removes the temporary files of killed writers; the caller must hold the directory's lock."""
     for partial in directory.glob(f"*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically. NaN and infinity are refused, since JSON has none."""
+    """Writes indented JSON atomically. Raises a `ValueError` for NaN and infinity, which JSON does not have."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
+    """Returns the SHA-256 of the file in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -101,26 +101,26 @@ _EXPLAINED = {
 
 @contextmanager
 def explained_os_errors(path: Path) -> Iterator[None]:
-    """Turns the system's refusals to write into a `VmcError` that names the path."""
+    """Turns an `OSError` of a failed write into a `VmcError` that names the path; other errors pass unchanged."""
     try:
         yield
     except OSError as error:
-        # h5py raises a bare OSError whose text alone holds the number.
+        # h5py raises an OSError without `errno`; only its text holds the number.
         code = error.errno or next((c for c in _EXPLAINED if f"errno = {c}," in str(error)), None)
         if code not in _EXPLAINED:
             raise
         raise VmcError(
             f"Cannot write {path}: {_EXPLAINED[code]}.",
-            "What was finished before is safe; make room or choose another folder, then run the same command.",
+            "Finished work is safe. Free some space or choose another folder, then run the same command again.",
         ) from None
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Holds `directory` for one writing process; the lock goes with the process, however it ends.
+    """Locks `directory` for one writing process. The lock ends with the process, even after a kill -9.
 
     Raises:
-        VmcError: another process holds it.
+        VmcError: another process holds the lock, or the directory cannot be written.
     """
     with explained_os_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Batches of frames for V: from memory where they fit, else streamed through a bounded buffer."""
+"""Batches of frames for V: from memory if the frames fit, otherwise streamed through a bounded buffer."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy.typing as npt
 from vmc.seeding import stream
 from vmc.storage.rollouts import FrameKind, RolloutDataset, StoredEpisode
 
-# (N, ...): pictures or vectors.
+# (N, ...): uint8 pictures or float32 vectors.
 Frames = npt.NDArray[Any]
 
 
 class FrameBatches(Protocol):
-    """Shuffled batches; the same (seed, epoch) gives the same batches, from any batch on."""
+    """Shuffled batches. The same (seed, epoch) gives the same batches for every `first_batch`."""
 
     def num_batches(self) -> int:
-        """Full batches an epoch; what is left over is not used in that epoch."""
+        """The number of full batches per epoch. An epoch leaves out frames that do not fill a batch."""
         ...
 
     def epoch(self, epoch: int, first_batch: int) -> Iterator[Frames]:
-        """Batches (B, ...) number `first_batch` and on."""
+        """Yields the batches (B, ...) of an epoch, from number `first_batch` on."""
         ...
 
 
 class FramesInMemory:
-    """All frames in memory, read once; every batch is a random sample of all of them.
+    """`FrameBatches` of an array in memory. Every batch is a random sample of all frames.
 
     Args:
         frames: (N, ...).
@@ -45,7 +45,7 @@ class FramesInMemory:
         return len(self.frames) // self._batch_size
 
     def indices(self, epoch: int, first_batch: int) -> Iterator[npt.NDArray[np.int64]]:
-        """The batches as positions in `frames`, for those who keep the frames on a GPU."""
+        """Yields the batches as positions (B,) in `frames`, for a caller that keeps the frames on a GPU."""
         order = stream(self._seed, "frames/memory", epoch).permutation(len(self.frames))
         for batch in range(first_batch, self.num_batches()):
             yield order[batch * self._batch_size : (batch + 1) * self._batch_size]
@@ -56,10 +56,10 @@ class FramesInMemory:
 
 
 class FramesStreamed:
-    """Frames that do not fit: random groups of episodes fill a buffer, which is shuffled and drained.
+    """`FrameBatches` of data that do not fit in memory. It reads random groups of episodes and shuffles each group.
 
-    While one group is drained a thread reads the next. Joining what is left of the last group to the next one holds
-    a third copy for a moment, so a group has a third of `buffer_bytes`.
+    A thread reads the next group while this one is used. The last frames of a group join the next group, which needs
+    a third copy for a moment. A group therefore has at most a third of `buffer_bytes`, or one episode.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class FramesStreamed:
                 left = frames[order[full:]]
 
     def _groups(self, rng: np.random.Generator) -> list[list[StoredEpisode]]:
-        """Random groups of about one size: a last group of one episode would give batches of one drive."""
+        """Random groups of similar size. A last group of one episode would give batches from that episode alone."""
         total = frame_bytes(self._episodes, self._kind)
-        # One group more than the bytes ask for, since whole episodes seldom fill a group.
+        # One group more than the bytes require, because whole episodes seldom fill a group exactly.
         target = total / (ceil(total / self._group_bytes) + 1)
         groups: list[list[StoredEpisode]] = [[]]
         size = 0
@@ -120,17 +120,17 @@ class FramesStreamed:
 
 
 def num_frames(episodes: list[StoredEpisode]) -> int:
-    """Frames in these episodes, terminal ones included."""
+    """The number of frames in these episodes, final observations included."""
     return sum(episode.length + 1 for episode in episodes)
 
 
 def frame_bytes(episodes: list[StoredEpisode], kind: FrameKind) -> int:
-    """Bytes of their uncompressed frames."""
+    """The size of the uncompressed frames of these episodes, in bytes."""
     return num_frames(episodes) * kind.num_bytes
 
 
 def read_all_frames(dataset: RolloutDataset, episodes: list[StoredEpisode]) -> Frames:
-    """All their frames, (N, ...), read into one array without a second copy."""
+    """Reads all frames of these episodes into one array (N, ...), without a second copy."""
     frames = np.empty((num_frames(episodes), *dataset.frame_kind.shape), dataset.frame_kind.dtype)
     first = 0
     for episode in episodes:
@@ -140,6 +140,6 @@ def read_all_frames(dataset: RolloutDataset, episodes: list[StoredEpisode]) -> F
 
 
 def sample_frames(dataset: RolloutDataset, episodes: list[StoredEpisode], most: int) -> Frames:
-    """Up to about `most` frames, evenly spaced over the episodes."""
+    """Reads about `most` frames or fewer, (N, ...), evenly spaced within each episode."""
     step = max(1, num_frames(episodes) // most)
     return np.concatenate([dataset.frames(episode)[::step] for episode in episodes])

@@ -1,4 +1,4 @@
-"""Metrics of a stage as JSON lines, and for TensorBoard where asked."""
+"""Metrics of a stage as JSON lines, and optionally as TensorBoard events."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from vmc.storage.files import explained_os_errors, replacing
 
 
 class MetricsLog:
-    """Appends one JSON object a step to `metrics.jsonl`.
+    """Appends one JSON object per step to `metrics.jsonl`.
 
     Args:
         directory: the stage's folder.
-        last_step: the step of the checkpoint that the stage resumes from; later lines, written by a process that
-            was killed before its next checkpoint, are dropped, so no step stands twice.
+        last_step: the step of the checkpoint that the stage resumes from. Later lines are dropped, because the resumed
+            stage writes these steps again.
         tensorboard: also write TensorBoard events (extra `tensorboard`).
+
+    Raises:
+        VmcError: TensorBoard is not installed, or the folder cannot be written.
     """
 
     def __init__(self, directory: Path, last_step: int, tensorboard: bool = False) -> None:
@@ -28,25 +31,25 @@ class MetricsLog:
             partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._writer = _tensorboard_writer(directory, last_step) if tensorboard else None
 
-    def append(self, step: int, **figures: Any) -> None:
-        """Writes `{"step": step, **figures}`."""
-        figures = {name: _plain(value) for name, value in figures.items()}
+    def append(self, step: int, **metrics: Any) -> None:
+        """Writes `{"step": step, **metrics}`; NaN and infinity become null."""
+        metrics = {name: _plain(value) for name, value in metrics.items()}
         with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
         if self._writer is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(name, value, step)
             self._writer.flush()
 
 
 def _plain(value: Any) -> Any:
-    # JSON has no NaN and no infinities.
+    # JSON has no NaN and no infinity.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The lines of a stage's `metrics.jsonl`; a last line cut short by a kill is passed over."""
+    """Reads the lines of a stage's `metrics.jsonl`, if any. Ignores a last line that a kill cut short."""
     path = directory / "metrics.jsonl"
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Both environments in lockstep through everything that can look or score differently."""
+"""Situations in which both environments run side by side and every result is compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 
 class Pair:
-    """The official and the fast environment; every result is compared for equality."""
+    """The official and the fast environment. It compares every result for equality."""
 
     def __init__(self, **options: Any) -> None:
         self.envs: tuple[Any, Any] = (CarRacing(**options), FastCarRacing(**options))
@@ -51,7 +51,7 @@ def random_action(rng: Rng) -> Any:
 
 
 def drive(pair: Pair, rng: Rng, frames: int) -> None:
-    """On the road at different speeds, lap after lap; a few frames past each end."""
+    """Follow the road at different speeds over several laps, and a few frames past each end."""
     driver = RoadFollower(speed=float(rng.uniform(25, 70)))
     pair.reset(seed=int(rng.integers(2**31)))
     past = 0
@@ -63,7 +63,7 @@ def drive(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def wander(pair: Pair, rng: Rng, frames: int) -> None:
-    """Random actions held for random times: spins, grass, skids; frequent new tracks."""
+    """Repeat random actions for random times, which gives spins, grass and skids; reset often."""
     pair.reset(seed=int(rng.integers(2**31)))
     action = random_action(rng)
     for n in range(frames):
@@ -75,7 +75,7 @@ def wander(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def leave(pair: Pair, rng: Rng, frames: int) -> None:
-    """Put near the field's edge and driven over it, and on after the end."""
+    """Move the car near the edge of the field and drive over it, also after the episode's end."""
     pair.reset(seed=int(rng.integers(2**31)))
     for n in range(frames):
         if n % 40 == 0:
@@ -87,7 +87,7 @@ def leave(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def teleport(pair: Pair, place: tuple[float, float], angle: float, speed: float) -> None:
-    """Move the whole car, heading and rolling along."""
+    """Move all bodies of the car to a place, with this heading and forward speed."""
 
     for env in pair.envs:
         hull = env.car.hull
@@ -102,7 +102,7 @@ def teleport(pair: Pair, place: tuple[float, float], angle: float, speed: float)
 
 
 def jump(pair: Pair, rng: Rng, frames: int) -> None:
-    """Any place, heading (right angles too), zoom, spin, wheel speed and score."""
+    """Set a random place, heading (right angles too), zoom, spin, wheel speed and score."""
     pair.reset(seed=int(rng.integers(2**31)))
     for n in range(frames):
         track = pair.envs[0].track
@@ -110,7 +110,7 @@ def jump(pair: Pair, rng: Rng, frames: int) -> None:
         spread = float(rng.choice([2.0, 15.0, 60.0]))
         place = tile[2] + float(rng.normal()) * spread, tile[3] + float(rng.normal()) * spread
         angle = float(rng.uniform(-20, 20))
-        if rng.random() < 0.4:  # pygame rotates by right angles exactly, within 1e-6
+        if rng.random() < 0.4:  # within 1e-6, pygame treats right angles exactly
             angle = float(rng.integers(-9, 10)) * math.pi / 2 + float(rng.normal()) * 1e-6
         teleport(pair, place, angle, float(rng.uniform(-100, 100)))
         time = float(rng.uniform(0, 1.2)) if rng.random() < 0.5 else None
@@ -130,7 +130,7 @@ def jump(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def tracks(pair: Pair, rng: Rng, frames: int) -> None:
-    """New tracks from afar: the zooming start shows the whole field."""
+    """Make new tracks; the zoom at the start shows the whole field."""
     while frames > 0:
         pair.reset(seed=int(rng.integers(2**31)))
         count = int(rng.choice([3, 12, 55]))
@@ -140,14 +140,14 @@ def tracks(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def stand(pair: Pair, rng: Rng, frames: int) -> None:
-    """Do nothing: scores run down to three digits below zero."""
+    """Do nothing, until scores have three digits below zero."""
     pair.reset(seed=int(rng.integers(2**31)))
     for _ in range(frames):
         pair.step(np.zeros(3, np.float32))
 
 
 def colours(pair: Pair, rng: Rng, frames: int) -> None:
-    """Resets with every option of ``domain_randomize``."""
+    """Reset with every option of ``domain_randomize``."""
     pair.reset(seed=int(rng.integers(2**31)))
     driver = RoadFollower()
     for n in range(frames):
@@ -158,7 +158,7 @@ def colours(pair: Pair, rng: Rng, frames: int) -> None:
 
 
 def buttons(pair: Pair, rng: Rng, frames: int) -> None:
-    """The discrete actions."""
+    """Use the discrete actions."""
     pair.reset(seed=int(rng.integers(2**31)))
     action = 3
     for n in range(frames):
@@ -185,7 +185,7 @@ SITUATIONS: dict[str, tuple[Run, dict[str, Any]]] = {
 
 
 def run(name: str, seed: int, frames: int) -> tuple[int, list[str]]:
-    """(frames compared, mismatches) of one situation."""
+    """Run one situation; return the number of compared frames and the mismatches."""
     play, options = SITUATIONS[name]
     pair = Pair(**options)
     play(pair, np.random.default_rng(seed), frames)

@@ -1,4 +1,4 @@
-"""The fast environment against the official one: equality, never a tolerance."""
+"""The fast environment equals the official one, without any tolerance."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_whole_lap_is_equal_and_is_finished() -> None:
 
 
 def test_a_lap_by_percentage_ends_alike() -> None:
-    # tile 0 lies under the start, so only a share of nothing is reached on touching it
+    # tile 0 lies under the start, so only a share of 0 is reached when the car touches it
     pair = Pair(lap_complete_percent=0.0)
     pair.reset(seed=3)
     assert pair.step(np.zeros(3, np.float32))

@@ -1,4 +1,4 @@
-"""A bit-identical, faster ``CarRacing-v3``."""
+"""A faster ``CarRacing-v3`` with bit-identical results."""
 
 from vmc.envs.carracing.env import FastCarRacing
 from vmc.envs.carracing.selfcheck import matches_official, warm_up

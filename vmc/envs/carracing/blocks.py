@@ -1,16 +1,16 @@
-"""The frame store: 96x96 blocks, each of one colour or of real pixels.
+"""The frame store: 96x96 blocks, each with one colour or with single pixels.
 
-A frame of the game is mostly large areas of one colour, so a block (the source pixels of
-one output pixel) only carries a palette number until an edge crosses it; then it is
-"opened": its pixels are written to the store and drawn on one by one.  The pixels of a
-closed block are never read, so drawing into them does no harm.
+Most of a frame consists of large areas of one colour.  A block holds the source pixels of
+one output pixel.  A closed block stores only a palette number.  When an edge crosses it,
+the block is opened: its pixels are written to the store and drawn one by one.  The pixels
+of a closed block are never read, so writes to them have no effect.
 
-A block's pixels lie together, ``PITCH`` to a row, in picture row order (0 at the top).
-Pixels and colours are int64 with 16 bits a channel (red lowest).  Three channels are then
-blended, added and scaled by single multiplications, and no lane can overflow into the
-next: the largest lane value is 255 * 256.
+A block's pixels are contiguous, ``PITCH`` per row, in picture row order (0 at the top).
+Pixels and colours are int64 with 16 bits (a lane) per channel, red lowest.  One operation
+then blends, adds or scales all three channels.  No lane can overflow into the next,
+because the largest lane value is 255 * 256.
 
-Indices are unsigned (``U``) where it counts: numba tests a signed index for being negative.
+Indices in hot loops are unsigned (``U``), because numba tests signed ones for being negative.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from vmc.envs.carracing.kernels import Array, inlined, kernel
 from vmc.envs.carracing.tables import AXIS_X, AXIS_Y, HEIGHT, SIDE, WIDTH
 
 U = uint64
-OPEN = 255  # block state: look at the pixels
+OPEN = 255  # block state: the pixels are valid
 LANES = 0x000000FF00FF00FF
-PITCH = 12  # 11 pixels at most; 12 makes whole vectors
+PITCH = 12  # at most 11 pixels; 12 fills whole vectors
 USED = 9 * PITCH
 BLOCK = 112  # whole cache lines
 
@@ -35,7 +35,7 @@ START_X, START_Y = AXIS_X.start, AXIS_Y.start
 LAST_X, LAST_Y = AXIS_X.last, AXIS_Y.last
 FIRST_FROM, LAST_UNTIL = AXIS_X.first_from, AXIS_X.last_until
 
-# a pixel's place in the store is OFFSET_X[x] + OFFSET_Y[r]
+# the index of a pixel in the store is OFFSET_X[x] + OFFSET_Y[r]
 OFFSET_X = CELL_X * BLOCK + np.arange(WIDTH) - START_X[CELL_X]
 OFFSET_Y = CELL_Y * (BLOCK * SIDE) + (np.arange(HEIGHT) - START_Y[CELL_Y]) * PITCH
 
@@ -46,7 +46,7 @@ UNTIL = ~FROM
 
 @inlined
 def open_block(store: Array, state: Array, palette: Array, i: int, j: int) -> None:
-    """Turn a one-colour block into pixels."""
+    """Open a closed block: write its colour to all its pixels."""
     colour = palette[U(state[U(i), U(j)])]
     base = (i * SIDE + j) * BLOCK
     for n in range(USED):
@@ -56,9 +56,9 @@ def open_block(store: Array, state: Array, palette: Array, i: int, j: int) -> No
 
 @inlined
 def blend_pixel(store: Array, state: Array, palette: Array, k: int, r: int, x: int, alpha: int) -> None:
-    """One pixel of colour k with an alpha from 0 (none) to 256 (solid).
+    """Blend one pixel with colour k and an alpha from 0 (transparent) to 256 (solid).
 
-    ``_putPixelAlpha`` (SDL_gfxPrimitives.c) computes d + ((s - d) * a >> 8) a channel,
+    ``_putPixelAlpha`` (SDL_gfxPrimitives.c) computes d + ((s - d) * a >> 8) per channel,
     which is the same integer as (d * (256 - a) + s * a) >> 8.
     """
     i, j = CELL_Y[U(r)], CELL_X[U(x)]
@@ -86,8 +86,8 @@ def fill_edge_blocks(
 ) -> None:
     """Fill rows a..b (all in block row i) of blocks j0..j1 between left[r] and right[r].
 
-    A block already of colour k cannot change.  Whole rows are written with a select, so
-    that there is no branch on where in the row the edge lies.
+    A block of colour k stays as it is.  The loop writes whole rows through a mask, which
+    avoids a branch on the position of the edge.
     """
     colour = palette[U(k)]
     for j in range(j0, j1 + 1):
@@ -122,8 +122,8 @@ def fill_block_row(
 ) -> None:
     """Fill rows a..b (all in block row i) between left[r] and right[r] with colour k.
 
-    Blocks that every one of the rows covers fully become one-colour blocks at once; only
-    those to both sides of them are filled by pixels.
+    Blocks that all the rows cover fully become closed blocks of colour k.  Only the blocks
+    to the left and right of them are filled pixel by pixel.
     """
     min_l = max_l = left[U(a)]
     min_r = max_r = right[U(a)]
@@ -156,7 +156,7 @@ def fill_rows(
     r0: int,
     r1: int,
 ) -> None:
-    """Fill rows r0..r1 (on the surface) between left[r] and right[r], clipped in x here."""
+    """Fill rows r0..r1 between left[r] and right[r]; clips x, but r0..r1 must be on the surface."""
     if r0 > r1:
         return
     for i in range(CELL_Y[U(r0)], CELL_Y[U(r1)] + 1):
@@ -165,5 +165,5 @@ def fill_rows(
 
 
 def new_store() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The pixel store and the block states of one environment."""
+    """Make the pixel store (int64) and the block states, uint8 (96, 96), of one environment."""
     return np.zeros(SIDE * SIDE * BLOCK, np.int64), np.zeros((SIDE, SIDE), np.uint8)

@@ -1,9 +1,9 @@
 """gymnasium's car with the same arithmetic in plain Python floats.
 
 Follows ``Car`` of gymnasium 1.4.0 (``envs/box2d/car_dynamics.py``).  numpy's functions on
-single numbers cost more than the whole physics step; on IEEE doubles ``np.sqrt``,
-``np.square``, ``np.sign`` and ``np.clip`` are what ``math.sqrt``, a product and comparisons
-are.  The order of every operation is the original's.
+single numbers take longer than the whole physics step.  On IEEE doubles, ``math.sqrt``,
+products and comparisons give the same results as ``np.sqrt``, ``np.square``, ``np.sign``
+and ``np.clip``.  The order of the operations is that of the original.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FRICTION_LIMIT: float = car_dynamics.FRICTION_LIMIT
 STIFFNESS: float = 205000 * car_dynamics.SIZE * car_dynamics.SIZE
 GRASS_LIMIT = FRICTION_LIMIT * 0.6
 BRAKE_FORCE = 15
-# SWIG's own functions, without the Python wrappers around them
+# SWIG's functions without their Python wrappers, for speed
 world_vector = box2d.b2Body_GetWorldVector
 velocity_of = box2d.b2Body___GetLinearVelocity
 push = box2d.b2Body_ApplyForceToCenter
@@ -27,17 +27,17 @@ x_of, y_of = box2d.b2Vec2_x_get, box2d.b2Vec2_y_get
 
 
 class FastCar(car_dynamics.Car):  # type: ignore[misc]
-    """``Car`` with ``gas`` and ``step`` rewritten; everything else is inherited."""
+    """``Car`` with faster ``gas`` and ``step``; the other methods are inherited."""
 
     def gas(self, gas: float) -> None:
-        """Rear wheel drive, clipped to 0..1; rises gradually, stops at once."""
+        """Set the gas of the rear wheels, clipped to 0..1; it rises by at most 0.1 per step."""
         gas = 0.0 if gas < 0 else 1.0 if gas > 1 else gas
         for w in self.wheels[2:4]:
             diff = gas - w.gas
             w.gas += 0.1 if diff > 0.1 else diff
 
     def step(self, dt: float) -> None:
-        """Steer, turn the wheels and apply their forces."""
+        """Steer, turn the wheels and apply their forces; dt in seconds."""
         for w in self.wheels:
             angle = w.joint.angle
             turn = w.steer - angle
@@ -50,7 +50,7 @@ class FastCar(car_dynamics.Car):  # type: ignore[misc]
                 limit = max(limit, FRICTION_LIMIT * tile.road_friction)
                 grass = False
 
-            # The side vector is the rotation's (cos, sin); forward is (-sin, cos), exactly.
+            # The side vector is (cos, sin) of the rotation; the forward vector is exactly (-sin, cos).
             side = world_vector(w, (1.0, 0.0))
             side_x, side_y = x_of(side), y_of(side)
             forw_x, forw_y = -side_y, side_x
@@ -59,7 +59,7 @@ class FastCar(car_dynamics.Car):  # type: ignore[misc]
             vf = forw_x * vx + forw_y * vy
             vs = side_x * vx + side_y * vy
 
-            omega = self._turned(w, dt)
+            omega = self._turn(w, dt)
             radius = w.wheel_rad
             f_force = (-vf + omega * radius) * STIFFNESS
             p_force = -vs * STIFFNESS
@@ -79,8 +79,8 @@ class FastCar(car_dynamics.Car):  # type: ignore[misc]
                 True,
             )
 
-    def _turned(self, w: Any, dt: float) -> float:
-        """The wheel's speed after engine and brake; also advances its phase."""
+    def _turn(self, w: Any, dt: float) -> float:
+        """Advance the wheel's phase; return its angular speed after engine and brake."""
         omega = w.omega
         power = dt * ENGINE_POWER * w.gas
         omega += power / WHEEL_MOMENT_OF_INERTIA / (abs(omega) + 5.0)
@@ -95,7 +95,7 @@ class FastCar(car_dynamics.Car):  # type: ignore[misc]
         return float(omega)
 
     def _skid(self, w: Any, grass: bool) -> None:
-        """Extend or begin a skid trace, which ``render`` shows (observations do not)."""
+        """Extend or begin a skid trace; ``render`` shows it, observations do not."""
         mark = w.skid_particle
         if mark and mark.grass == grass and len(mark.poly) < 30:
             mark.poly.append((w.position[0], w.position[1]))

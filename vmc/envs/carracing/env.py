@@ -1,12 +1,12 @@
 """``CarRacing-v3`` with the same numbers and pixels, many times faster.
 
-Replaced are the drawing of observations, the car's arithmetic on single numbers (``car``)
-and the glue between them.  Physics, track generation, rewards and the stream of random
-numbers are gymnasium 1.4.0's own (``envs/box2d/car_racing.py``).  ``render`` in the modes
-"human" and "rgb_array" is the original's.
+This module replaces the drawing of observations, the car's arithmetic (``car``) and the
+code between them.  It keeps the physics, track generation, rewards and random numbers of
+gymnasium 1.4.0 (``envs/box2d/car_racing.py``), and its ``render`` in the modes "human" and
+"rgb_array".
 
-Not reproduced: coordinates beyond SDL's 16 and 32 bits, which only arise some 1600 units
-outside the field (an episode ends at 333).
+It does not reproduce coordinates beyond SDL's 16 and 32 bits.  They occur only about 1600
+units outside the field (an episode ends at 333).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ PLAYFIELD: float = car_racing.PLAYFIELD
 
 
 def centres(polygons: Floats) -> Floats:
-    """(x, y, radius) of each polygon, for culling."""
+    """(x, y, radius) of a circle around each polygon, to skip polygons that are out of view."""
     middle = polygons.mean(axis=1)
     reach = np.sqrt(((polygons - middle[:, None]) ** 2).sum(axis=2).max(axis=1))
     return np.ascontiguousarray(np.column_stack((middle, reach + 1e-6)))
 
 
 def grass_squares() -> Floats:
-    """The grass, with the original's arithmetic."""
+    """The vertices of the grass squares, (N, 4, 2), with the original's arithmetic."""
     d = car_racing.GRASS_DIM
     return np.array(
         [
@@ -68,10 +68,10 @@ def grass_squares() -> Floats:
 
 
 class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
-    """Drop-in for ``CarRacing``: every observation, reward and flag is bit-identical.
+    """Replaces ``CarRacing``: every observation, reward and flag is bit-identical.
 
-    The only visible difference: an observation is C-contiguous (the original returns a
-    transposed view of the same values).
+    The only visible difference is that an observation is C-contiguous.  The original
+    returns a transposed view of the same values.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,7 +96,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Picture, dict[str, Any]]:
-        """As the original, with the faster car."""
+        """Reset as the original does, with the faster car."""
         Env.reset(self, seed=seed)
         self._destroy()
         listener = car_racing.FrictionDetector(self, self.lap_complete_percent)
@@ -124,21 +124,21 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         return self.step(None)[0], {}
 
     def _take_track(self) -> None:
-        """Keep the road as arrays; the tiles' colours become views of one of them.
+        """Store the road as arrays; the tiles' colours become views of the colour array.
 
-        The contact listener writes a tile's colour in place, and so writes into the array.
+        The contact listener writes a tile's colour in place, so it writes to the array.
         """
         road = np.array([points for points, _ in self.road_poly])
         colours = np.array([colour for _, colour in self.road_poly], np.float64)
         tiles = iter(self.road)
         for n, (points, colour) in enumerate(self.road_poly):
-            if isinstance(colour, np.ndarray):  # a tile's; those of borders are tuples
+            if isinstance(colour, np.ndarray):  # a tile's colour; border colours are tuples
                 next(tiles).color = colours[n]
                 self.road_poly[n] = (points, colours[n])
         self._road = (road, centres(road), colours)
 
     def _take_car(self) -> None:
-        """The car's shapes as arrays (float32, as Box2D holds them)."""
+        """Store the car's shapes as arrays (float32, as in Box2D)."""
         car = self.car
         wheel = np.array(car.wheels[0].fixtures[0].shape.vertices, np.float32)
         shapes = [f.shape.vertices for f in car.hull.fixtures]
@@ -150,7 +150,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         self._shapes = (wheel, hull, sizes, colour)
 
     def step(self, action: Any) -> StepResult:
-        """As the original."""
+        """Step as the original does."""
         car = self.car
         assert car is not None
         if action is not None:
@@ -163,7 +163,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         step_reward: float = 0
         terminated = False
         info: dict[str, Any] = {}
-        if action is not None:  # reset's own step has none
+        if action is not None:  # None in the step that ``reset`` makes
             self.reward -= 0.1
             car.fuel_spent = 0.0
             step_reward = self.reward - self.prev_reward
@@ -181,7 +181,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         return self.state, step_reward, terminated, False, info
 
     def _control(self, action: Any) -> None:
-        """An action to the car's controls."""
+        """Apply an action to the car's controls."""
         car = self.car
         if self.continuous:
             values = action.astype(np.float64).tolist()
@@ -203,7 +203,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         return super()._render(mode)
 
     def _observe(self) -> Picture:
-        """``_render("state_pixels")``: gather the numbers and draw."""
+        """``_render("state_pixels")``: collect the numbers and draw the observation."""
         if not self._gather():
             return self._observe_slowly()
         self._ground[:3], self._ground[3:] = self.bg_color, self.grass_color
@@ -219,15 +219,15 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         return out
 
     def _observe_slowly(self) -> Picture:
-        """The original's drawing, for what the game itself never brings about.
+        """Draw with the original's code, for two states that the game itself never reaches.
 
-        That is a road painted by hand in dozens of colours, and a car at no finite place
-        (for which the original raises an error).
+        They are a road that a caller painted in dozens of colours, and a car whose position
+        is not finite (the original then raises an error).
         """
         return np.ascontiguousarray(super()._render("state_pixels"))
 
     def _gather(self) -> bool:
-        """View, panel values and bodies into one array (see ``scene``); False if not finite."""
+        """Write view, panel values and bodies to one array (see ``scene``); False if not finite."""
         car = self.car
         hull = car.hull
         angle = -hull.angle
@@ -235,7 +235,7 @@ class FastCarRacing(car_racing.CarRacing):  # type: ignore[misc]
         zoom = ZOOM_START * max(1 - t, 0) + ZOOM_END * min(t, 1)
         place = position_of(hull)
         scroll = Vector2(-x_of(place) * zoom, -y_of(place) * zoom).rotate_rad(angle)
-        # rotating a unit vector with pygame itself brings its special cases along
+        # pygame rotates the unit vector, because its rotation has special cases
         cos, sin = RIGHT.rotate_rad(angle)
         speed = hull.linearVelocity
         wheels = car.wheels

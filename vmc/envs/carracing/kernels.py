@@ -1,13 +1,14 @@
-"""How the kernels are compiled.
+"""The compilation of the kernels by numba.
 
 - No ``fastmath``: the pixels depend on every rounding, and a fused multiply-add or a
-  reordered sum would change some.
-- ``_nrt=False``: without it numba counts references to every array at every call, which
-  took four fifths of the time.  The price: a kernel cannot make an array, so scratch space
-  comes in as an argument.
+  reordered sum would change some pixels.
+- ``_nrt=False``: otherwise numba counts references to every array at every call, which
+  took four fifths of the time.  A kernel then cannot make an array, so the caller passes
+  scratch space as an argument.
 - ``error_model="numpy"``: no test for a zero divisor before each division (none occurs).
-- numba's cache does not notice a change in *another* file a kernel calls into: after editing
-  one of these modules delete ``__pycache__`` (the tests' pixel comparison shows a stale one).
+- numba's cache ignores changes in *other* files that a kernel calls.  Delete
+  ``__pycache__`` after a change in these modules.  The tests' pixel comparison detects a
+  stale cache.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 numba: Any = importlib.import_module("numba")
 
-Array = Any  # the kernels' array types are the caller's; numba's decorator is untyped
+Array = Any  # numba infers the array types from the call; its decorator is untyped
 _compiled = [False]
 
 
@@ -35,10 +36,10 @@ def _vectorising() -> Iterator[None]:
 
 
 def compiling() -> AbstractContextManager[None]:
-    """Around a kernel's call: its first one in a process compiles (or loads) it.
+    """The context of a kernel's call; the first call in a process compiles or loads the kernel.
 
-    LLVM's straight-line vectoriser, off in numba by default, is switched on for that: the
-    short loops over one row of a block are unrolled before the loop vectoriser sees them.
+    It switches on LLVM's straight-line vectoriser, which is off in numba by default.  LLVM
+    unrolls the short loops over one row of a block before its loop vectoriser runs.
     """
     return _NOTHING if _compiled[0] else _vectorising()
 
@@ -49,20 +50,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compile a kernel."""
+    """Compile a kernel (a decorator)."""
     compiled: F = numba.njit(cache=True, _nrt=False, error_model="numpy")(function)
     return compiled
 
 
 def inlined(function: F) -> F:
-    """Compile a small kernel that is always pasted into its callers."""
+    """Compile a small kernel that is always inlined into its callers (a decorator)."""
     compiled: F = numba.njit(cache=True, _nrt=False, error_model="numpy", forceinline=True)(function)
     return compiled
 
 
 @inlined
 def smallest(values: Array, n: int) -> int:
-    """min(values[:n])"""
+    """Return min(values[:n])."""
     found: int = values[0]
     for i in range(1, n):
         found = min(found, values[i])
@@ -71,7 +72,7 @@ def smallest(values: Array, n: int) -> int:
 
 @inlined
 def largest(values: Array, n: int) -> int:
-    """max(values[:n])"""
+    """Return max(values[:n])."""
     found: int = values[0]
     for i in range(1, n):
         found = max(found, values[i])
@@ -80,7 +81,7 @@ def largest(values: Array, n: int) -> int:
 
 @kernel
 def sort_few(values: Array, n: int) -> None:
-    """Sort values[:n] in place."""
+    """Sort values[:n] in place; n is small."""
     for i in range(1, n):
         value, at = values[i], i
         while at > 0 and values[at - 1] > value:

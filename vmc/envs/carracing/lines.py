@@ -1,13 +1,13 @@
 """SDL_gfx's anti-aliased polygon, on blocks.
 
-Re-implements, to the integer, what ``gfxdraw.aapolygon`` followed by
-``gfxdraw.filled_polygon`` leave on the surface (pygame-ce 2.5.8,
-``SDL_gfxPrimitives.c``: ``_clipLine``, ``_aalineColor`` and ``filledPolygonColorMT``).
-Here y is SDL's row in the picture *before* the game flips it: picture row r = 799 - y.
+Gives exactly the pixels of ``gfxdraw.aapolygon`` followed by ``gfxdraw.filled_polygon``
+(pygame-ce 2.5.8, ``SDL_gfxPrimitives.c``: ``_clipLine``, ``_aalineColor`` and
+``filledPolygonColorMT``).  Here y is SDL's row in the picture *before* the game flips it:
+picture row r = 799 - y.
 
-The original blends the outline first and fills over it.  Where every row of the polygon
-is one span this module fills first and then blends only the outline's pixels outside the
-spans: the others would have been overwritten.
+The original blends the outline first and fills over it.  If every row of the polygon is
+one span, this module fills first.  It then blends only the outline pixels outside the
+spans, because the fill overwrites the others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vmc.envs.carracing.kernels import Array, inlined, kernel, largest, smallest
 from vmc.envs.carracing.tables import HEIGHT, ROAD_ROWS, WIDTH
 
 RIGHT, BOTTOM = WIDTH - 1, HEIGHT - 1
-FIRST_Y = HEIGHT - ROAD_ROWS  # rows before this one end up under the panel
+FIRST_Y = HEIGHT - ROAD_ROWS  # the panel covers the rows before this one
 SOLID = 256
 MASK32 = 0xFFFFFFFF
 
 
 @inlined
 def out_code(x: int, y: int) -> int:
-    """Cohen-Sutherland code against the whole surface: 1 left, 2 right, 4 bottom, 8 top."""
+    """Cohen-Sutherland code of a point and the surface: 1 left, 2 right, 4 bottom, 8 top."""
     code = 0
     if x < 0:
         code = 1
@@ -41,7 +41,7 @@ def out_code(x: int, y: int) -> int:
 
 @kernel
 def clip_line(x1: int, y1: int, x2: int, y2: int) -> tuple[bool, int, int, int, int]:
-    """``_clipLine``: in float32 and truncating, and it may exchange the two ends."""
+    """``_clipLine``: clip a line in float32 with truncation; it can exchange the two ends."""
     while True:
         code1, code2 = out_code(x1, y1), out_code(x2, y2)
         if code1 | code2 == 0:
@@ -77,7 +77,7 @@ def outline_pixel(
     y: int,
     alpha: int,
 ) -> None:
-    """Blend one outline pixel unless it is off the road's rows or inside the fill."""
+    """Blend one outline pixel, unless the panel or the fill covers it or it is off the surface."""
     if x < 0 or x > RIGHT or y < FIRST_Y:
         return
     r = BOTTOM - y
@@ -98,7 +98,7 @@ def straight_line(
     x2: int,
     y2: int,
 ) -> None:
-    """A solid horizontal or vertical line, both ends included."""
+    """Draw a solid horizontal or vertical line, both ends included."""
     for y in range(min(y1, y2), max(y1, y2) + 1):
         for x in range(min(x1, x2), max(x1, x2) + 1):
             outline_pixel(store, state, palette, k, left, right, x, y, SOLID)
@@ -119,7 +119,7 @@ def pixel_pair(
     y2: int,
     alpha2: int,
 ) -> None:
-    """Blend two pixels; the second is expected to be inside the fill, so it may branch."""
+    """Blend two pixels; the second is usually inside the fill, so a branch skips it."""
     outline_pixel(store, state, palette, k, left, right, x1, y1, alpha1)
     if y2 >= FIRST_Y and (x2 < left[U(BOTTOM - y2)] or x2 > right[U(BOTTOM - y2)]):
         outline_pixel(store, state, palette, k, left, right, x2, y2, alpha2)
@@ -139,13 +139,13 @@ def steep_edge(
     dy: int,
     step: int,
 ) -> None:
-    """The pixels between the ends of a Wu line that is higher than wide.
+    """Draw the pixels between the ends of a Wu line that is higher than wide.
 
-    In most rows one of the two pixels is inside the polygon and has been filled over:
-    which one is guessed from the middle row (a wrong guess only costs time).
+    In most rows one of the two pixels is inside the polygon, under the fill.  The middle
+    row predicts which one; a wrong prediction only costs time.
     """
     adjust = ((dx << 16) // dy) << 16
-    # rows hidden under the panel are passed over in one go
+    # skip the rows under the panel in one step
     skip = max(min(FIRST_Y - 1 - y1, dy - 1), 0)
     r = BOTTOM - (y1 + max(dy // 2, skip))
     middle = x + step * (dx // 2)
@@ -178,8 +178,8 @@ def flat_edge(
     dy: int,
     step: int,
 ) -> None:
-    """The pixels between the ends of a Wu line that is at least as wide as high."""
-    # a slope of exactly 1 overflows to 0 in the original, which then advances every pixel
+    """Draw the pixels between the ends of a Wu line that is at least as wide as high."""
+    # in the original a slope of exactly 1 overflows to 0, and y then advances at every pixel
     adjust = (dy << 16) // dx << 16
     x, r = x1 + step * (dx // 2), BOTTOM - y1 - dy // 2
     far_first = r + 2 < ROAD_ROWS and left[r + 2] <= x <= right[r + 2]
@@ -207,7 +207,7 @@ def outline_edge(
     x2: int,
     y2: int,
 ) -> None:
-    """``_aalineColor`` without its end point: one Wu line, first pixel solid."""
+    """``_aalineColor`` without its end point: draw one Wu line; its first pixel is solid."""
     seen, x1, y1, x2, y2 = clip_line(x1, y1, x2, y2)
     if not seen:
         return
@@ -231,8 +231,8 @@ def outline_edge(
 def trace_edge(chain: Array, x1: int, y1: int, x2: int, y2: int, bottom: int) -> None:
     """chain[r] = the edge's 16.16 crossing with each row y1 <= y < y2 (y2 too at the bottom).
 
-    The original's ``65536 * (y - y1) / (y2 - y1)`` is stepped with its remainder instead
-    of being divided again in every row.
+    The loop adds quotient and remainder instead of the original's division
+    ``65536 * (y - y1) / (y2 - y1)`` in every row.
     """
     dx, dy = x2 - x1, y2 - y1
     y = max(y1, FIRST_Y)
@@ -253,7 +253,7 @@ def trace_edge(chain: Array, x1: int, y1: int, x2: int, y2: int, bottom: int) ->
 
 @inlined
 def round_spans(left: Array, right: Array, r0: int, r1: int) -> None:
-    """From pairs of 16.16 crossings to inclusive pixel spans, in place."""
+    """Turn pairs of 16.16 crossings into inclusive pixel spans, in place."""
     for r in range(r0, r1 + 1):
         a, b = left[U(r)], right[U(r)]
         lo, hi = min(a, b) + 1, max(a, b) - 1
@@ -276,7 +276,7 @@ def fill_any(
     low: int,
     high: int,
 ) -> None:
-    """``filledPolygonColorMT`` row by row, for polygons with several spans in a row."""
+    """``filledPolygonColorMT`` row by row, for polygons with several spans per row."""
     n = len(xs)
     for y in range(max(low, FIRST_Y), min(high, BOTTOM) + 1):
         r, count = BOTTOM - y, 0
@@ -298,7 +298,7 @@ def fill_any(
 
 @kernel
 def turns(ys: Array) -> int:
-    """How often the outline changes between going up and going down; 2 = one span a row."""
+    """Count the outline's changes between up and down; 2 means one span per row."""
     count, before = 0, 0
     for i in range(-1, 2 * len(ys) - 1):
         d = ys[i % len(ys)] - ys[(i - 1) % len(ys)]
@@ -322,7 +322,7 @@ def aa_polygon(
     xs: Array,
     ys: Array,
 ) -> None:
-    """``aapolygon`` then ``filled_polygon`` in colour k, vertices as integers."""
+    """``aapolygon`` then ``filled_polygon`` in colour k; the vertices xs, ys are integers."""
     n = len(xs)
     low, high = smallest(ys, n), largest(ys, n)
     r0, r1 = max(BOTTOM - high, 0), min(BOTTOM - low, ROAD_ROWS - 1)
@@ -336,7 +336,7 @@ def aa_polygon(
         round_spans(left, right, r0, r1)
         fill_rows(store, state, palette, k, left, right, r0, r1)
     else:
-        for r in range(r0, r1 + 1):  # nothing is inside, every outline pixel counts
+        for r in range(r0, r1 + 1):  # empty spans: every outline pixel is drawn
             left[r], right[r] = 1, 0
     for i in range(n):
         m = i + 1 if i + 1 < n else 0

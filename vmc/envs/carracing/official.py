@@ -1,4 +1,4 @@
-"""gymnasium's own modules and Box2D's SWIG functions, which carry no useful types."""
+"""gymnasium's modules and Box2D's SWIG functions, typed as Any because they have no useful types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score's text, drawn by pygame's own font once a string and kept.
+"""The score's text. pygame's font draws each string once; the pixels are cached.
 
 Follows the end of ``CarRacing._render`` (gymnasium 1.4.0).
 """
@@ -25,13 +25,13 @@ def _font() -> pygame.font.Font:
 
 @lru_cache(maxsize=KEPT)
 def score_text(score: str) -> Text:
-    """The text's pixels as lanes (see ``blocks``) and the place of their top left corner."""
-    if not pygame.font.get_init():  # a pygame.quit() in between makes old fonts unusable
+    """The text's pixels as lanes (see ``blocks``), and x and y of their top left corner."""
+    if not pygame.font.get_init():  # after pygame.quit() old fonts are unusable
         _font.cache_clear()
     text = _font().render(score, True, (255, 255, 255), (0, 0, 0))
     place = text.get_rect()
     place.center = (60, HEIGHT - HEIGHT * 2.5 / 40.0)
-    # Blit as the original does: the text is an 8-bit surface with a palette.
+    # Blit as the original does, because the text is an 8-bit surface with a palette.
     surface = pygame.Surface((WIDTH, HEIGHT))
     surface.blit(text, place)
     seen = place.clip(surface.get_rect())

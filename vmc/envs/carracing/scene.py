@@ -1,4 +1,4 @@
-"""One whole observation: field, grass, road, car and panel onto blocks, then shrunk.
+"""Draws one observation: field, grass, road, car and panel on blocks, then the shrink.
 
 Follows ``CarRacing._render``, ``_render_road``, ``_draw_colored_polygon`` and
 ``_render_indicators`` of gymnasium 1.4.0 (``envs/box2d/car_racing.py``) and ``Car.draw``
@@ -28,7 +28,7 @@ WHEEL_R, WHEEL_W = car_dynamics.WHEEL_R, car_dynamics.WHEEL_W
 FIELD_SQUARE = np.array([[FIELD, FIELD], [FIELD, -FIELD], [-FIELD, -FIELD], [-FIELD, FIELD]])
 MAX_COLOURS = 64  # a frame needs about ten
 
-# positions in the ``numbers`` array: the view, then the panel's values, then the bodies
+# the ``numbers`` array holds the view, then the panel's values, then the bodies
 VALUES, VIEW_NUMBERS = 5, 13
 COS, SIN, ZOOM, TRANS_X, TRANS_Y = range(5)
 # positions in a row of the ``bodies`` array (4 wheels, then the hull)
@@ -38,9 +38,10 @@ BODY_NUMBERS = 8
 
 @kernel
 def colour_index(palette: Array, used: Array, flat: Array, r: int, g: int, b: int) -> int:
-    """The palette number of a colour, which gets one if it is new.
+    """Return the palette number of a colour; add the colour if it is new.
 
-    A full palette (the caller sees it in ``used`` and draws otherwise) lends its last number.
+    A full palette returns its last number.  The caller then sees in ``used`` that the
+    palette is full, and uses the official drawing.
     """
     colour = r | (g << 16) | (b << 32)
     count: int = used[0]
@@ -56,15 +57,15 @@ def colour_index(palette: Array, used: Array, flat: Array, r: int, g: int, b: in
 
 @kernel
 def int16(value: float) -> int:
-    """A coordinate as ``gfxdraw`` takes it: truncated, then cut to 16 bits."""
+    """Convert a coordinate as ``gfxdraw`` does: truncate it, then keep the low 16 bits."""
     return ((int(value) + 32768) & 65535) - 32768
 
 
 @kernel
 def place(points: Array, view: Array, xs: Array, ys: Array, checked: bool) -> bool:
-    """Four world points to surface pixels; False if the original would not draw them.
+    """Convert four world points to surface pixels; False if the original does not draw them.
 
-    The order of operations is the original's: rotate, times zoom, plus translation.
+    The order of operations is that of the original: rotate, zoom, translate.
     """
     c, s, zoom, tx, ty = view[COS], view[SIN], view[ZOOM], view[TRANS_X], view[TRANS_Y]
     near = False
@@ -76,7 +77,7 @@ def place(points: Array, view: Array, xs: Array, ys: Array, checked: bool) -> bo
         xs[i], ys[i] = int16(x), int16(y)
     if not checked:
         return True
-    # beyond this box no pixel of it, outline included, can be on the visible rows
+    # outside this box no pixel of the polygon or its outline is on the visible rows
     if largest(xs, 4) < -1 or smallest(xs, 4) > WIDTH or smallest(ys, 4) > HEIGHT:
         return False
     return near and largest(ys, 4) >= HEIGHT - ROAD_ROWS - 1
@@ -84,7 +85,7 @@ def place(points: Array, view: Array, xs: Array, ys: Array, checked: bool) -> bo
 
 @kernel
 def in_reach(centre: Array, view: Array) -> bool:
-    """Whether a polygon with this (x, y, radius) may touch the visible part; never too strict."""
+    """Whether a polygon with this (x, y, radius) can touch the visible part; never False by error."""
     c, s, zoom = view[COS], view[SIN], view[ZOOM]
     x = (c * centre[0] - s * centre[1]) * zoom + view[TRANS_X] - 0.5 * WIDTH
     y = (s * centre[0] + c * centre[1]) * zoom + view[TRANS_Y] - (HEIGHT - 0.5 * ROAD_ROWS)
@@ -94,7 +95,7 @@ def in_reach(centre: Array, view: Array) -> bool:
 
 @kernel
 def covers_screen(xs: Array, ys: Array) -> bool:
-    """Whether the field's square contains the surface with pixels to spare."""
+    """Whether the field's square contains the surface with a margin of some pixels."""
     for i in range(4):
         dx, dy = xs[i] - xs[i - 1], ys[i] - ys[i - 1]
         spare = 4 * (abs(dx) + abs(dy))
@@ -125,7 +126,7 @@ def draw_world(
     road_centre: Array,
     road_colour: Array,
 ) -> None:
-    """``_render_road``: the field, the grass squares, then the road in track order."""
+    """``_render_road``: draw the field, the grass squares, then the road in track order."""
     xs, ys = scratch[0, :4], scratch[1, :4]
     k = colour_index(palette, used, flat, int(ground[0]), int(ground[1]), int(ground[2]))
     place(FIELD_SQUARE, view, xs, ys, False)
@@ -165,7 +166,7 @@ def draw_shape(
     shape: Array,
     n: int,
 ) -> None:
-    """One shape of a body: Box2D's transform in float32, then the view's in float64."""
+    """Draw one shape of a body: Box2D's transform in float32, then the view's in float64."""
     c, s, zoom = view[COS], view[SIN], view[ZOOM]
     bc, bs = np.float32(body[ROT_COS]), np.float32(body[ROT_SIN])
     bx, by = np.float32(body[POS_X]), np.float32(body[POS_Y])
@@ -181,7 +182,10 @@ def draw_shape(
 
 @kernel
 def white_shape(shape: Array, marks: Array) -> bool:
-    """The bright stripe that shows a wheel turning; ``marks``: sin and cos of its two edges."""
+    """Compute the bright stripe of a turning wheel; False if it is hidden.
+
+    ``marks`` holds sin and cos of its two edges.
+    """
     s1, c1, s2, c2 = marks[0], marks[1], marks[2], marks[3]
     if s1 > 0 and s2 > 0:
         return False
@@ -213,7 +217,7 @@ def draw_car(
     hull_sizes: Array,
     hull_colour: Array,
 ) -> None:
-    """``Car.draw`` without particles: four wheels with their stripes, then the hull."""
+    """``Car.draw`` without particles: draw four wheels with their stripes, then the hull."""
     black = colour_index(palette, used, flat, 0, 0, 0)
     bright = colour_index(palette, used, flat, 77, 77, 77)
     body = colour_index(palette, used, flat, int(hull_colour[0]), int(hull_colour[1]), int(hull_colour[2]))
@@ -251,7 +255,7 @@ def draw_bar(
     y0: float,
     y1: float,
 ) -> None:
-    """One indicator: corners in the original's order, truncated as pygame does."""
+    """Draw one indicator: corners in the original's order, truncated as in pygame."""
     xs, ys, cross = scratch[0], scratch[1], scratch[2]
     xs[0], xs[1], xs[2], xs[3] = int(x0), int(x1), int(x1), int(x0)
     ys[0], ys[1], ys[2], ys[3] = int(y0), int(y0), int(y1), int(y1)
@@ -270,7 +274,7 @@ def draw_panel(
     scratch: Array,
     values: Array,
 ) -> None:
-    """``_render_indicators``; values: hull velocity x, y, four wheel speeds, joint, spin."""
+    """``_render_indicators``; values: hull velocity x, y, four wheel speeds, steering, spin."""
     state[PANEL_CELL:] = colour_index(palette, used, flat, 0, 0, 0)
     s, h, bottom = WIDTH / 40.0, HEIGHT / 40.0, HEIGHT
     speed = math.sqrt(values[0] * values[0] + values[1] * values[1])
@@ -321,7 +325,7 @@ def draw_panel(
 
 @kernel
 def draw_text(store: Array, state: Array, palette: Array, text: Array, x0: int, y0: int) -> None:
-    """Copy the score's picture (already clipped to the surface) over the panel."""
+    """Copy the score's picture, which is already clipped to the surface, over the panel."""
     height, width = text.shape
     for i in range(CELL_Y[y0], CELL_Y[y0 + height - 1] + 1):
         for j in range(CELL_X[x0], CELL_X[x0 + width - 1] + 1):
@@ -360,9 +364,9 @@ def draw_frame(
     text_x: int,
     text_y: int,
 ) -> None:
-    """The whole observation into ``out``; numbers: see VALUES above."""
+    """Draw the whole observation into ``out``, uint8 (96, 96, 3); numbers: see VALUES above."""
     if used[0] > MAX_COLOURS // 2:
-        used[0] = 0  # nothing outlives a frame but the tables, which are made again
+        used[0] = 0  # only the palette and ``flat`` outlive a frame, and both are made again
     view, values = numbers[:VALUES], numbers[VALUES:VIEW_NUMBERS]
     bodies = numbers[VIEW_NUMBERS:].reshape(5, BODY_NUMBERS)
     draw_world(

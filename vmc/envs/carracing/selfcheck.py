@@ -1,7 +1,7 @@
-"""Checks that this machine's fast environment still equals the official one.
+"""Checks that the fast environment equals the official one on this machine.
 
-Another pygame, gymnasium or CPU path (see ``tables``) would change pixels; a stale numba
-cache would too.  A second at start-up finds that out before an experiment does.
+Another pygame, gymnasium or CPU path (see ``tables``) or a stale numba cache can change
+pixels.  The check takes a second at start-up.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ SEED = 20_240_817
 def warm_up() -> None:
     """Compile the kernels, or load them from numba's cache, by drawing one frame.
 
-    Call it once before starting worker processes: they then only read the cache.
+    Call it once before worker processes start, so that they only read the cache.
     """
     FastCarRacing().reset(seed=SEED)
 
 
 def matches_official(frames: int = 60) -> bool:
-    """Whether both environments agree in every pixel and number over some frames.
+    """Whether both environments agree in every pixel and number over ``frames`` steps.
 
-    Half of the frames are of the zooming start, after which the car spins onto the grass.
+    Half of the frames show the zoom at the start.  Then the car spins onto the grass.
     """
     for options in ({}, {"domain_randomize": True}):
         pair = car_racing.CarRacing(**options), FastCarRacing(**options)

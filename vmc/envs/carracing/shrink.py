@@ -1,9 +1,10 @@
-"""From blocks to the 96x96 picture: pygame's ``smoothscale``, exactly.
+"""Shrinks blocks to the 96x96 picture exactly as pygame's ``smoothscale`` does.
 
 Re-implements ``filter_shrink_X_SSE2`` and ``filter_shrink_Y_SSE2`` of pygame-ce 2.5.8
-(``simd_transform_sse2.c``): sums of whole pixels plus two pixels weighted by 14-bit
-fractions, each truncated, times a 16-bit reciprocal, truncated; first along x to 8 bits,
-then along y.  The arithmetic is on three lanes at once (see ``blocks``).
+(``simd_transform_sse2.c``).  The filter adds whole pixels and two pixels weighted by 14-bit
+fractions, each truncated.  It multiplies the sum by a 16-bit reciprocal and truncates.  It
+does so along x to 8 bits, then along y.  All three lanes are computed at once (see
+``blocks``).
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ FULL_X, FULL_Y = AXIS_X.full, AXIS_Y.full
 LASTW_X, PREVW_X = AXIS_X.weight_last, AXIS_X.weight_prev
 LASTW_Y, PREVW_Y = AXIS_Y.weight_last, AXIS_Y.weight_prev
 RECIP_X, RECIP_Y = AXIS_X.recip, AXIS_Y.recip
-PAIR = 0x000000FF000000FF  # red and blue, green left out: 32 bits of room for each
+PAIR = 0x000000FF000000FF  # red and blue without green, each with room for 32 bits
 WIDE = 0x0000FFFF0000FFFF
 
 
 @inlined
 def part(pixel: int, weight: int) -> int:
-    """A pixel times a 14-bit fraction, truncated, a lane each."""
+    """Multiply each lane of a pixel by a 14-bit fraction and truncate."""
     red_blue = (((pixel & PAIR) * weight) >> 14) & PAIR
     green = (((pixel >> 16) & 0xFF) * weight) >> 14
     return red_blue | (green << 16)
@@ -30,7 +31,7 @@ def part(pixel: int, weight: int) -> int:
 
 @inlined
 def scaled(total: int, recip: int) -> int:
-    """A sum of lanes times a 16-bit reciprocal, back to 8 bits a lane."""
+    """Multiply each lane of a sum by a 16-bit reciprocal and truncate to 8 bits."""
     red_blue = (((total & WIDE) * recip) >> 16) & PAIR
     green = ((((total >> 16) & 0xFFFF) * recip) >> 16) & 0xFF
     return red_blue | (green << 16)
@@ -38,9 +39,9 @@ def scaled(total: int, recip: int) -> int:
 
 @inlined
 def row_value(store: Array, palette: Array, at: int, j: int, here: int, before: int) -> int:
-    """Output column j of one source row, whose part in block j begins at store[at].
+    """Output column j of one source row; its pixels in block j begin at store[at].
 
-    ``here`` and ``before`` are the states of this block and of the one to the left.
+    ``here`` and ``before`` are the states of this block and of the block to its left.
     """
     total = 0
     if here == OPEN:
@@ -64,7 +65,7 @@ def row_value(store: Array, palette: Array, at: int, j: int, here: int, before: 
 
 @kernel
 def block_value(store: Array, state: Array, palette: Array, i: int, j: int) -> int:
-    """Output pixel (i, j) of a block that is open or borders on another colour."""
+    """Output pixel (i, j) of a block that is open or has a neighbour of another colour."""
     jb = max(j - 1, 0)
     here, before = state[U(i), U(j)], state[U(i), U(jb)]
     at = (i * SIDE + j) * BLOCK
@@ -88,7 +89,7 @@ def block_value(store: Array, state: Array, palette: Array, i: int, j: int) -> i
 
 @kernel
 def fill_flat(flat: Array, k: int, colour: int) -> None:
-    """flat[i, j, k] = output pixel (i, j) of a picture all in this colour."""
+    """flat[k, i, j] = output pixel (i, j) of a picture that has only this colour."""
     for i in range(SIDE):
         for j in range(SIDE):
             value = scaled(colour * FULL_X[j] + part(colour, LASTW_X[j]) + part(colour, PREVW_X[j]), RECIP_X)
@@ -98,7 +99,7 @@ def fill_flat(flat: Array, k: int, colour: int) -> None:
 
 @kernel
 def shrink(out: Array, store: Array, state: Array, palette: Array, flat: Array) -> None:
-    """Write the whole picture: a look-up where a block and its neighbours agree."""
+    """Write the whole picture; use ``flat`` if a block and its neighbours have one colour."""
     for i in range(SIDE):
         ia = i - 1 if PREVW_Y[U(i)] != 0 else i
         left, corner = state[U(i), U(0)], state[U(ia), U(0)]

@@ -1,8 +1,9 @@
-"""pygame's plain polygon (``draw.polygon``), on blocks: the car and the indicators.
+"""pygame's polygon without anti-aliasing (``draw.polygon``), on blocks.
 
-Re-implements ``draw_fillpoly`` of pygame-ce 2.5.8 (``draw.c``), whose rule differs from
-SDL_gfx's: crossings are float32, the first one found in a row is rounded down and the
-second up, and horizontal edges inside the outline get a line of their own.
+It draws the car and the indicators.  It re-implements ``draw_fillpoly`` of pygame-ce 2.5.8
+(``draw.c``), which differs from SDL_gfx.  Crossings are float32.  In each row the first
+crossing is rounded down and the second up.  Horizontal edges inside the outline are drawn
+as extra lines.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def fill_line(
     x1: int,
     flip: bool,
 ) -> None:
-    """``drawhorzlineclipbounding``: one clipped line, its ends in any order."""
+    """``drawhorzlineclipbounding``: draw one clipped line; its ends are in any order."""
     if 0 <= y < HEIGHT:
         r = HEIGHT - 1 - y if flip else y
         left[r], right[r] = min(x0, x1), max(x0, x1)
@@ -38,7 +39,7 @@ def fill_line(
 
 @inlined
 def crossings(xs: Array, ys: Array, n: int, y: int, high: int, cross: Array) -> int:
-    """Where row y meets the outline, in the order of the edges; how many such places."""
+    """Write the crossings of row y to ``cross``, in the order of the edges; return their number."""
     count = 0
     for i in range(n):
         p = i - 1 if i else n - 1
@@ -71,8 +72,8 @@ def solid_polygon(
 ) -> None:
     """``draw.polygon``, filled; ``flip`` if the vertices are in the unflipped picture.
 
-    Rows are collected and filled together as long as each is one span, which is always so
-    for the game's convex shapes; a row with more of them is filled by itself.
+    Rows of one span, as in the game's convex shapes, are filled together.  A row with more
+    spans is filled separately.
     """
     low, high = smallest(ys, n), largest(ys, n)
     if low == high:
