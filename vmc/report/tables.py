@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_records(records: Sequence[Any]) -> None:
-    """Prints each stage's time and figures to stdout, and the score below.
+    """Prints each stage's time and figures to stdout, and below them the score of the last test, if there was one.
 
     Args:
         records: `StageRecord`s in order.
@@ -25,12 +25,30 @@ def print_records(records: Sequence[Any]) -> None:
     table.add_row("all", duration(sum(record.seconds for record in records)), "")
     console = _wide_console()
     console.print(table)
-    score, settings = records[-1].figures, records[-1].settings
-    console.print(
-        f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
-        f"over {settings['episodes']} unseen episodes",
-        highlight=False,
-    )
+    for record in [record for record in records if record.stage == "test"][-1:]:
+        score, settings = record.figures, record.settings
+        console.print(
+            f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
+            f"over {settings['episodes']} unseen episodes",
+            highlight=False,
+        )
+
+
+def print_recipes(recipes: Sequence[Any]) -> None:
+    """Prints a row for each `Recipe`: what it is for, what it does, and what a run of it reached."""
+    table = Table("recipe", "environment", "what it does", "score", "hours", "real frames")
+    for recipe in recipes:
+        env = recipe.env or "any"
+        table.add_row(recipe.name, env, recipe.description, *_measured_cells(recipe.measured))
+    _wide_console().print(table)
+
+
+def _measured_cells(measured: Any) -> tuple[str, str, str]:
+    if measured is None:
+        return "", "", ""
+    hours = "" if measured.hours is None else f"{measured.hours:.3g}"
+    frames = "" if measured.real_frames is None else f"{measured.real_frames:,}"
+    return f"{measured.score} of {measured.episodes}", hours, frames
 
 
 def print_bench(results: Sequence[Any]) -> None:
