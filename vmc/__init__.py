@@ -10,12 +10,14 @@ import gymnasium
 
 if TYPE_CHECKING:
     from vmc.control.cma_es import Search, SearchSettings
-    from vmc.dream.world import DreamSettings, DreamWorld, Noise
+    from vmc.dream.settings import DreamSettings
+    from vmc.dream.world import DreamWorld, Noise
     from vmc.envs import Task, add_task, make_env
     from vmc.episode import Trajectory, run_episode
     from vmc.errors import VmcError
     from vmc.library import Run, load_run
-    from vmc.stages.pipeline import PipelineSettings, run_pipeline
+    from vmc.pipeline import PipelineSettings, run_pipeline
+    from vmc.recipes import Recipe, add_recipes, find_recipe, load_recipe
     from vmc.storage.rollouts import RolloutDataset
 
 _HOMES = {
@@ -26,7 +28,8 @@ _HOMES = {
     "vmc.errors": ("VmcError",),
     "vmc.control.cma_es": ("Search", "SearchSettings"),
     "vmc.library": ("Run", "load_run"),
-    "vmc.stages.pipeline": ("PipelineSettings", "run_pipeline"),
+    "vmc.pipeline": ("PipelineSettings", "run_pipeline"),
+    "vmc.recipes": ("Recipe", "add_recipes", "find_recipe", "load_recipe"),
     "vmc.storage.rollouts": ("RolloutDataset",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -36,6 +39,7 @@ __all__ = [
     "DreamWorld",
     "Noise",
     "PipelineSettings",
+    "Recipe",
     "RolloutDataset",
     "Run",
     "Search",
@@ -43,7 +47,10 @@ __all__ = [
     "Task",
     "Trajectory",
     "VmcError",
+    "add_recipes",
     "add_task",
+    "find_recipe",
+    "load_recipe",
     "load_run",
     "make_env",
     "run_episode",

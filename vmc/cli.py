@@ -161,13 +161,13 @@ def test(
 
         film_episode(settings.env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
-    several = temperatures is not None and len(temperatures) > 1
+    several = temperatures if temperatures and len(temperatures) > 1 else []
     if settings.dream or several:
         _tell_starts(data, run)
     if several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
-        print_temperatures(evaluate_temperatures(settings, temperatures, data, run, device, workers))
+        print_temperatures(evaluate_temperatures(settings, several, data, run, device, workers))
         return
     result = evaluate_controller(settings, data, run, device, workers, path)
     low, high = result["ci95"]
@@ -289,9 +289,9 @@ def ablate(
 
     Without a ROW: all of them.
     """
+    from vmc.ablation import ROWS, AblationSettings, read_rows, run_row
     from vmc.report.curves import plot_searches
     from vmc.report.tables import print_ablation
-    from vmc.ablation import ROWS, AblationSettings, read_rows, run_row
 
     for row in rows:
         if row not in ROWS:

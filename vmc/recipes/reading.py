@@ -52,7 +52,9 @@ def load_recipe(path: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise VmcError(f"{path} cannot be read: {error}.", "`vmc recipes` lists the recipes that are shipped.") from None
+        raise VmcError(
+            f"{path} cannot be read: {error}.", "`vmc recipes` lists the recipes that are shipped."
+        ) from None
     return _Reader(str(path), text).recipe(path.stem)
 
 

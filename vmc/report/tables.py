@@ -35,20 +35,21 @@ def print_records(records: Sequence[Any]) -> None:
 
 
 def print_recipes(recipes: Sequence[Any]) -> None:
-    """Prints a row for each `Recipe`: what it is for, what it does, and what a run of it reached."""
-    table = Table("recipe", "environment", "what it does", "score", "hours", "real frames")
-    for recipe in recipes:
-        env = recipe.env or "any"
-        table.add_row(recipe.name, env, recipe.description, *_measured_cells(recipe.measured))
-    _wide_console().print(table)
+    """Prints each `Recipe`: its environment, what it does, and what a run of it reached; those for any come first."""
+    console = _wide_console()
+    for recipe in sorted(recipes, key=lambda recipe: (recipe.env is not None, recipe.name)):
+        lines = [f"{recipe.name}: {recipe.env or 'any environment'}", f"  {recipe.description}"]
+        lines += [f"  measured: {_measured(recipe.measured)}"] if recipe.measured else []
+        console.print("\n".join(lines), highlight=False, markup=False)
 
 
-def _measured_cells(measured: Any) -> tuple[str, str, str]:
-    if measured is None:
-        return "", "", ""
-    hours = "" if measured.hours is None else f"{measured.hours:.3g}"
-    frames = "" if measured.real_frames is None else f"{measured.real_frames:,}"
-    return f"{measured.score} of {measured.episodes}", hours, frames
+def _measured(measured: Any) -> str:
+    parts = [f"{measured.score} over {measured.episodes} episodes"]
+    if measured.hours is not None:
+        parts.append(duration(3600 * measured.hours))
+    if measured.real_frames is not None:
+        parts.append(f"{measured.real_frames:,} real frames")
+    return ", ".join(parts)
 
 
 def print_bench(results: Sequence[Any]) -> None:
