@@ -5,7 +5,7 @@ r"""Which M? Every kind, and the shared mixture weights, on the data of one run:
 
 V and the latents are the run's; each M has a folder beside the result, so an interrupted comparison goes on where it
 stopped. The figures are of each M's best epoch, on the validation episodes, as `vmc train-mdrnn` reports them. C is
-evolved from nothing in that M's dream by the preset's values, the best of its looks at reality kept, and tested there.
+evolved from nothing in that M's dream by the recipe's options, the best of its real validations kept, and tested there.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("results") / "dynamics-comparison.json")
-    parser.add_argument("--epochs", type=int, help="of M; default: the preset's of the first round")
-    parser.add_argument("--generations", type=int, help="of C; default: the preset's")
-    parser.add_argument("--horizon", type=int, help="of the dreams; default: the preset's")
+    parser.add_argument("--epochs", type=int, help="of M; default: the recipe's of the first round")
+    parser.add_argument("--generations", type=int, help="of C; default: the recipe's")
+    parser.add_argument("--horizon", type=int, help="of the dreams; default: the recipe's")
     parser.add_argument("--episodes", type=int, default=20, help="of C's test")
     parser.add_argument("--rounds", type=int, default=5, help="of the dream's speed")
     parser.add_argument("--seed", type=int, default=0)

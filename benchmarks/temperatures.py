@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--temperatures", default="0.1,0.5,1.0,1.15,1.3")
     parser.add_argument("--out", type=Path, default=Path("results") / "take-cover-temperatures.json")
-    parser.add_argument("--generations", type=int, help="of each search; default: the preset's")
+    parser.add_argument("--generations", type=int, help="of each search; default: the recipe's")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

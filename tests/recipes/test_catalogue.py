@@ -81,19 +81,19 @@ from pathlib import Path
 import gymnasium as gym
 from vmc import Task, add_recipes, add_task
 
-gym.register("OwnPole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
-add_task("OwnPole-v0", Task(hidden_size=16))
+gym.register("OwnCart-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+add_task("OwnCart-v0", Task(hidden_size=16))
 add_recipes(Path(__file__).parent / "recipes")
 """
 
 
 def test_a_package_ships_an_environment_with_its_recipes(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (own.parent / "own_pole.py").write_text(OWN_MODULE)
+    (own.parent / "own_cart.py").write_text(OWN_MODULE)
     monkeypatch.syspath_prepend(own.parent)
-    monkeypatch.setitem(TASKS, "OwnPole-v0", TASKS["CartPole-v1"])  # so that it is removed again
-    (own / "ownpole-v0-laptop.toml").write_text(ANY.format(7))
-    (own / "ownpole-v0-quick.toml").write_text(ANY.format(2))
-    name = "own_pole:OwnPole-v0"
+    monkeypatch.setitem(TASKS, "OwnCart-v0", TASKS["CartPole-v1"])  # so that it is removed again
+    (own / "owncart-v0-laptop.toml").write_text(ANY.format(7))
+    (own / "owncart-v0-quick.toml").write_text(ANY.format(2))
+    name = "own_cart:OwnCart-v0"
     try:
         assert find_recipe("laptop", name).options("rollouts") == {"episodes": 7}
         assert find_recipe("laptop", f"{name},pixels").options("rollouts") == {"episodes": 7}
@@ -101,7 +101,7 @@ def test_a_package_ships_an_environment_with_its_recipes(own: Path, monkeypatch:
         assert preset_of(find_recipe("quick", name)) == "quick"
         assert find_recipe("paper", name).options("rollouts")["episodes"] == 10_000
     finally:
-        gym.registry.pop("OwnPole-v0", None)
+        gym.registry.pop("OwnCart-v0", None)
 
 
 def test_a_recipe_that_is_added_comes_before_the_shipped_one(own: Path) -> None:
