@@ -3,8 +3,8 @@
     python benchmarks/environments.py [--only CartPole-v1] [--out results/environments.json]
 
 Runs `vmc run` with each environment's own recipe of the default preset, 20 test episodes, and a random policy on the
-same 20. `seconds` are those of the stages, so an interrupted run may go on. A row is added when its environment is done;
-those that are there stay.
+same 20. `seconds` are those of the stages, so an interrupted run may go on. A row is added when its environment is
+done; those that are there stay.
 """
 
 from __future__ import annotations

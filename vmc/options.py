@@ -164,8 +164,8 @@ def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
 def folder_name(recipe: Recipe, is_file: bool = False) -> str:
     """The name of a recipe's folders below `data` and `results`: the environment's, and the preset's or the file's.
 
-    The default preset has the environment's alone. All others have their own, so that a trial of a minute never becomes
-    the start of a real run, and a C that reality has rewarded never that of one which it must not.
+    The default preset has the environment's alone. All others have their own, so that a run never goes on from the data
+    or the models of another recipe.
 
     Args:
         is_file: it is a recipe of the user's own.

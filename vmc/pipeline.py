@@ -82,7 +82,7 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
         _keep_recipe(settings)
         for position, stage in enumerate(due):
             if not _is_recorded(records, position, stage):
-                # What comes after was built on what this stage had before: it is looked at again.
+                # What comes after was built on what this stage had before: it is run again.
                 del records[position:]
                 records.append(_run_stage(settings, records, stage))
                 write_json(settings.run / "run.json", [vars(record) for record in records])
