@@ -5,7 +5,7 @@ r"""Which M? Every kind, and the shared mixture weights, on the data of one run:
 
 V and the latents are the run's; each M has a folder beside the result, so an interrupted comparison goes on where it
 stopped. The figures are of each M's best epoch, on the validation episodes, as `vmc train-mdrnn` reports them. C is
-evolved from nothing in that M's dream by the preset's values, the best of its looks at reality kept, and tested there.
+evolved from nothing in that M's dream by the recipe's options, the best of its real validations kept, and tested there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmc.config import DEFAULT_PRESET, make_settings
+from vmc.config import make_settings
 from vmc.control.dream_fitness import DreamJob, DreamWorker
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
@@ -31,11 +31,11 @@ from vmc.models.backbones import BACKBONES
 from vmc.models.checkpoints import vae_checkpoint, vae_folder
 from vmc.models.controller import ControllerSettings
 from vmc.models.loading import load_dynamics
+from vmc.recipes import DEFAULT_PRESET, find_recipe, first_settings
 from vmc.stages.device import choose_device
 from vmc.stages.encode import ensure_latents
 from vmc.stages.evaluate import evaluate_controller
-from vmc.stages.presets import preset_values
-from vmc.stages.settings import EvaluateSettings, TrainControllerSettings, TrainMDRNNSettings
+from vmc.stages.settings import EvaluateSettings, TrainMDRNNSettings
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import versions
@@ -72,10 +72,10 @@ def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) ->
 
 def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Evolves C in this M's dream, and tests it in reality."""
-    values = preset_values(DEFAULT_PRESET, env, "train-controller")
-    guarded = {"dream": True, "real_every": 10, "validate_every": 10, "validation_episodes": 16}
-    given = {"generations": options.generations, "horizon": options.horizon, "seed": options.seed}
-    search = make_settings(TrainControllerSettings, env, values, guarded, given)
+    recipe = find_recipe(DEFAULT_PRESET, env).adapted(seed=options.seed)
+    validated = {"dream": True, "validate_in": "real", "validate_every": 10, "validation_episodes": 16}
+    given = {"generations": options.generations, "horizon": options.horizon}
+    search = first_settings(recipe, "train-controller", {**validated, **given})
     counters = train_controller(search, data, run, options.device, options.workers)
     test = make_settings(EvaluateSettings, env, {"episodes": options.episodes, "seed": options.seed})
     result = evaluate_controller(test, data, run, options.device, options.workers)
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("results") / "dynamics-comparison.json")
-    parser.add_argument("--epochs", type=int, help="of M; default: the preset's of the first round")
-    parser.add_argument("--generations", type=int, help="of C; default: the preset's")
-    parser.add_argument("--horizon", type=int, help="of the dreams; default: the preset's")
+    parser.add_argument("--epochs", type=int, help="of M; default: the recipe's of the first round")
+    parser.add_argument("--generations", type=int, help="of C; default: the recipe's")
+    parser.add_argument("--horizon", type=int, help="of the dreams; default: the recipe's")
     parser.add_argument("--episodes", type=int, default=20, help="of C's test")
     parser.add_argument("--rounds", type=int, default=5, help="of the dream's speed")
     parser.add_argument("--seed", type=int, default=0)
@@ -128,11 +128,11 @@ def main() -> None:
     options = parser.parse_args()
     env, device = vae_checkpoint(options.run).info["env"], choose_device(options.device)
     latents, _ = ensure_latents(options.run, RolloutDataset(options.data), device)
-    values = preset_values(DEFAULT_PRESET, env, "train-mdrnn")
+    recipe = find_recipe(DEFAULT_PRESET, env).adapted(seed=options.seed)
     rows, workers, chosen = [], [], {}
     for dynamics, mixture in KINDS:
-        given = {"epochs": options.epochs, "dynamics": dynamics, "mixture": mixture, "seed": options.seed}
-        settings = make_settings(TrainMDRNNSettings, env, values, given)
+        given = {"epochs": options.epochs, "dynamics": dynamics, "mixture": mixture}
+        settings = first_settings(recipe, "train-mdrnn", given)
         run = body(options.run, options.out.with_suffix("") / f"{dynamics}-{mixture}")
         rows.append(measure(settings, options.data, run, options.device))
         rows[-1]["score"] = score(env, options.data, run, options)

@@ -2,9 +2,9 @@
 
     python benchmarks/environments.py [--only CartPole-v1] [--out results/environments.json]
 
-Runs `vmc run` with each environment's own values (the default preset and its entry in the table of tasks), 20 test
-episodes, and a random policy on the same 20. `seconds` are those of the stages, so an interrupted run may go on. A row
-is added when its environment is done; those that are there stay.
+Runs `vmc run` with each environment's own recipe of the default preset, 20 test episodes, and a random policy on the
+same 20. `seconds` are those of the stages, so an interrupted run may go on. A row is added when its environment is
+done; those that are there stay.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vmc.ablation import ROWS
 from vmc.report.curves import plot_searches
 from vmc.report.faithfulness import plot_faithfulness
-from vmc.stages.ablation import ROWS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

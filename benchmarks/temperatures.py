@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vmc.config import DEFAULT_PRESET, make_settings
 from vmc.models.checkpoints import (
     STARTS,
     TRAIN_MDRNN,
@@ -24,9 +23,8 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
+from vmc.recipes import DEFAULT_PRESET, find_recipe, first_settings
 from vmc.stages.evaluate import evaluate_controller
-from vmc.stages.presets import preset_values
-from vmc.stages.settings import EvaluateSettings, TrainControllerSettings
 from vmc.stages.train_controller import train_controller
 from vmc.storage.checkpoint import copy_checkpoint, load_checkpoint, versions
 
@@ -38,12 +36,11 @@ def row(temperature: float, source: Path, run: Path, options: argparse.Namespace
     copy_checkpoint(dynamics_checkpoint(source, vae), dynamics_folder(run))
     copy_checkpoint(load_checkpoint(dynamics_folder(source), STARTS, TRAIN_MDRNN), dynamics_folder(run))
     env, no_data = vae.info["env"], run / "data"
-    given = {"temperature": temperature, "seed": options.seed}
-    values = preset_values(DEFAULT_PRESET, env, "train-controller")
-    search = make_settings(TrainControllerSettings, env, values, {"generations": options.generations}, given)
-    search = replace(search, dream=True, real_every=None)
+    recipe = find_recipe(DEFAULT_PRESET, env).adapted(seed=options.seed)
+    given = {"temperature": temperature, "generations": options.generations, "dream": True, "validate_in": "dream"}
+    search = first_settings(recipe, "train-controller", given)
     counters = train_controller(search, no_data, run, options.device, options.workers)
-    test = make_settings(EvaluateSettings, env, preset_values(DEFAULT_PRESET, env, "test"), given)
+    test = first_settings(recipe, "test", {"temperature": temperature})
     scores = {}
     for place, dream in (("virtual", True), ("actual", False)):
         settings = replace(test, episodes=options.episodes, dream=dream)
@@ -57,7 +54,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--temperatures", default="0.1,0.5,1.0,1.15,1.3")
     parser.add_argument("--out", type=Path, default=Path("results") / "take-cover-temperatures.json")
-    parser.add_argument("--generations", type=int, help="of each search; default: the preset's")
+    parser.add_argument("--generations", type=int, help="of each search; default: the recipe's")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

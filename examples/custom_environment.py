@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vmc import PipelineSettings, Task, add_task, run_pipeline
+from vmc import PipelineSettings, Task, add_task, find_recipe, run_pipeline
 
 
 class Pointer(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -37,21 +37,16 @@ add_task("Pointer-v0", Task(hidden_size=16, controller_inputs="z"))
 
 
 def main(folder: Path) -> None:
-    settings = PipelineSettings(
-        env="Pointer-v0",
-        preset="laptop",
-        rounds=1,
-        seed=0,
-        data=folder / "data",
-        run=folder / "run",
-        device="cpu",
-        workers=0,  # the environment is known in this process only
+    # A file of your own is as good: `load_recipe("pointer.toml")`.
+    recipe = find_recipe("laptop", "Pointer-v0").adapted(
         overrides={
             "train-mdrnn": {"epochs": 5},
             "train-controller": {"generations": 8, "population_size": 12, "step_size": 1.0},
             "test": {"episodes": 20},
-        },
+        }
     )
+    # No workers: the environment is known in this process only.
+    settings = PipelineSettings(recipe, folder / "data", folder / "run", device="cpu", workers=0)
     score = run_pipeline(settings)[-1].figures
     print(f"mean return {score['mean']:.1f} +- {score['std']:.1f}; a point that stands still has about -27")
 

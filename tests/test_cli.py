@@ -86,7 +86,9 @@ def test_help_imports_no_torch() -> None:
         ["train-controller", "--population-size", "3"],
         ["train-controller", "--temperature", "-1"],
         ["test", "--episodes", "one"],
-        ["run", "--preset", "huge"],
+        ["run", "--preset", "smoke", "--recipe", "dream"],
+        ["run", "--rounds", "2"],
+        ["report", "--seed", "1"],
         ["run", "--set", "train-vea.epochs=3"],
         ["run", "--set", "epochs"],
         ["frobnicate"],
@@ -100,7 +102,9 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
 
 def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
     shared = ["--env", TOY, "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
-    _assert_told(_run("run", *shared, "--set", "train-vae.epoch=3"), "no setting 'epoch'", "Did you mean 'epochs'")
+    _assert_told(
+        _run("run", *shared, "--set", "train-vae.epoch=3"), "train-vae has no option 'epoch'", "Did you mean 'epochs'"
+    )
     _assert_told(_run("run", *shared, "--set", "test.episodes=1"), "episodes is 1; it must be at least 2")
     _assert_told(_run("run", *shared, "--set", "train-vae.epochs=many"), "must be of type int")
     _assert_told(_run("run", *shared, "--set", "train-mdrnn.dynamics=rnn"), "dynamics", "neural-ode")
@@ -129,7 +133,7 @@ def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    _assert_told(_run(*_command("train-vae", tmp_path, learning_rate="inf")), "learning-rate is inf; it must be finite")
+    _assert_told(_run(*_command("train-vae", tmp_path, learning_rate="inf")), "learning_rate is inf; it must be finite")
     _assert_told(_run(*_command("train-controller", tmp_path, target_return="nan")), "must be finite")
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from vmc.errors import VmcError
     from vmc.library import Run, load_run
     from vmc.models.dynamics.noise import Noise, draw_noise
-    from vmc.stages.pipeline import PipelineSettings, run_pipeline
+    from vmc.pipeline import PipelineSettings, run_pipeline
+    from vmc.recipes import Recipe, add_recipes, find_recipe, load_recipe
     from vmc.storage.rollouts import RolloutDataset
 
 _HOMES = {
@@ -29,7 +30,8 @@ _HOMES = {
     "vmc.errors": ("VmcError",),
     "vmc.control.cma_es": ("Search", "SearchSettings"),
     "vmc.library": ("Run", "load_run"),
-    "vmc.stages.pipeline": ("PipelineSettings", "run_pipeline"),
+    "vmc.pipeline": ("PipelineSettings", "run_pipeline"),
+    "vmc.recipes": ("Recipe", "add_recipes", "find_recipe", "load_recipe"),
     "vmc.storage.rollouts": ("RolloutDataset",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -39,6 +41,7 @@ __all__ = [
     "DreamWorld",
     "Noise",
     "PipelineSettings",
+    "Recipe",
     "RolloutDataset",
     "Run",
     "Search",
@@ -46,8 +49,11 @@ __all__ = [
     "Task",
     "Trajectory",
     "VmcError",
+    "add_recipes",
     "add_task",
     "draw_noise",
+    "find_recipe",
+    "load_recipe",
     "load_run",
     "make_env",
     "run_episode",

@@ -12,8 +12,8 @@ import click
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.executors import available_cores
-from vmc.options import comma_floats, folders, settings_options, shared
-from vmc.stages.presets import preset_values
+from vmc.options import GroupedCommand, comma_floats, folder_name, settings_options, shared
+from vmc.recipes import Recipe, first_settings, load_recipe, recipe_files
 from vmc.stages.settings import (
     STAGES,
     CollectSettings,
@@ -38,6 +38,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 class _Group(click.Group):
     """Ends a `VmcError` with status 1 and an interrupt with status 130, both without a traceback."""
 
+    command_class = GroupedCommand
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -61,12 +63,11 @@ def main() -> None:
 @main.command()
 @shared(device=False)
 @settings_options(CollectSettings)
-def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: int, **given: Any) -> None:
+def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) -> None:
     """Collect episodes from the environment into HDF5."""
     from vmc.stages.collect import collect
 
-    settings = make_settings(CollectSettings, env, preset_values(preset, env, "rollouts"), {"seed": seed}, given)
-    data, run = folders(env, preset, data, run)
+    settings = first_settings(recipe, "rollouts", given)
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
@@ -77,14 +78,11 @@ def rollouts(env: str, preset: str, seed: int, data: Path, run: Path, workers: i
 @shared(workers=False, steps_env=False)
 @settings_options(TrainVAESettings)
 @_TENSORBOARD
-def train_vae(
-    env: str, preset: str, seed: int, data: Path, run: Path, device: str, tensorboard: bool, **given: Any
-) -> None:
+def train_vae(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: bool, **given: Any) -> None:
     """Train V on the episodes' frames: a ConvVAE, or for vectors the identity or a dense VAE."""
     from vmc.stages import train_vae as stage
 
-    settings = make_settings(TrainVAESettings, env, preset_values(preset, env, "train-vae"), {"seed": seed}, given)
-    data, run = folders(env, preset, data, run)
+    settings = first_settings(recipe, "train-vae", given)
     counters = stage.train_vae(settings, data, run, device, tensorboard)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
@@ -97,14 +95,11 @@ def train_vae(
 @shared(workers=False, steps_env=False)
 @settings_options(TrainMDRNNSettings)
 @_TENSORBOARD
-def train_mdrnn(
-    env: str, preset: str, seed: int, data: Path, run: Path, device: str, tensorboard: bool, **given: Any
-) -> None:
+def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: bool, **given: Any) -> None:
     """Encode the frames with V, and train M, the MDN-RNN, on the latents."""
     from vmc.stages import train_mdrnn as stage
 
-    settings = make_settings(TrainMDRNNSettings, env, preset_values(preset, env, "train-mdrnn"), {"seed": seed}, given)
-    data, run = folders(env, preset, data, run)
+    settings = first_settings(recipe, "train-mdrnn", given)
     counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Held out:")
     for name, value in report.items():
@@ -116,22 +111,12 @@ def train_mdrnn(
 @settings_options(TrainControllerSettings)
 @_TENSORBOARD
 def train_controller(
-    env: str,
-    preset: str,
-    seed: int,
-    data: Path,
-    run: Path,
-    device: str,
-    workers: int,
-    tensorboard: bool,
-    **given: Any,
+    recipe: Recipe, data: Path, run: Path, device: str, workers: int, tensorboard: bool, **given: Any
 ) -> None:
     """Evolve C with CMA-ES, in the environment or in the dream."""
     from vmc.stages import train_controller as stage
 
-    defaults = preset_values(preset, env, "train-controller")
-    settings = make_settings(TrainControllerSettings, env, defaults, {"seed": seed}, given)
-    data, run = folders(env, preset, data, run)
+    settings = first_settings(recipe, "train-controller", given)
     if settings.dream:
         _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
@@ -156,9 +141,7 @@ def train_controller(
 @click.option("--json", "path", type=_FILE, help="Write the result there, and leave the run's own test.json alone.")
 @click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
 def test(
-    env: str,
-    preset: str,
-    seed: int,
+    recipe: Recipe,
     data: Path,
     run: Path,
     device: str,
@@ -172,25 +155,23 @@ def test(
     from vmc.report.tables import print_temperatures
     from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures
 
-    values = {"seed": seed, "temperature": temperatures[0] if temperatures else None}
-    settings = make_settings(EvaluateSettings, env, preset_values(preset, env, "test"), values, given)
-    data, run = folders(env, preset, data, run)
+    settings = first_settings(recipe, "test", {**given, "temperature": temperatures[0] if temperatures else None})
     if video is not None:
         from vmc.stages.film import film_episode
 
-        film_episode(env, run, video, settings.max_steps, settings.seed)
+        film_episode(settings.env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
-    several = temperatures is not None and len(temperatures) > 1
+    several = temperatures if temperatures and len(temperatures) > 1 else []
     if settings.dream or several:
         _tell_starts(data, run)
     if temperatures is not None and several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
-        print_temperatures(evaluate_temperatures(settings, temperatures, data, run, device, workers))
+        print_temperatures(evaluate_temperatures(settings, several, data, run, device, workers))
         return
     result = evaluate_controller(settings, data, run, device, workers, path)
     low, high = result["ci95"]
-    where = f"the dream at temperature {result['temperature']}" if settings.dream else env
+    where = f"the dream at temperature {result['temperature']}" if settings.dream else settings.env
     click.echo(
         f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
@@ -207,15 +188,12 @@ def _tell_starts(data: Path, run: Path) -> None:
 @main.command()
 @shared()
 @settings_options(FaithfulnessSettings)
-def faithfulness(
-    env: str, preset: str, seed: int, data: Path, run: Path, device: str, workers: int, **given: Any
-) -> None:
+def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
     """Compare the dream with reality: error against horizon, calibration, controllers in both."""
     from vmc.report.faithfulness import plot_faithfulness
     from vmc.stages.faithfulness import measure_faithfulness
 
-    settings = make_settings(FaithfulnessSettings, env, {"seed": seed}, given)
-    data, run = folders(env, preset, data, run)
+    settings = make_settings(FaithfulnessSettings, str(recipe.env), {"seed": recipe.seed}, given)
     report = measure_faithfulness(settings, data, run, device, workers)
     picture = run / "faithfulness.png"
     plot_faithfulness(report, picture)
@@ -245,41 +223,49 @@ def export(run: Path, to: Path, episodes: int, workers: int) -> None:
 
 @main.command("run")
 @shared()
-@click.option("--rounds", type=click.IntRange(1), help="Collect and train so often.  [default: the preset's]")
 @click.option("--estimate", is_flag=True, help="Only say what it would cost on this machine; runs nothing.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="STAGE.OPTION=VALUE",
-    help="Override one stage's option, e.g. --set train-vae.epochs=3. May be given again.",
+    help="Override a stage's option in every round, e.g. --set train-vae.epochs=3. May be given again.",
 )
 def run_chain(
-    env: str,
-    preset: str,
-    seed: int,
-    data: Path,
-    run: Path,
-    device: str,
-    workers: int,
-    rounds: int | None,
-    estimate: bool,
-    overrides: tuple[str, ...],
+    recipe: Recipe, data: Path, run: Path, device: str, workers: int, estimate: bool, overrides: tuple[str, ...]
 ) -> None:
-    """Run the whole chain, from rollouts to the score."""
+    """Run a recipe: all its rounds, from rollouts to the score."""
+    from vmc.pipeline import PipelineSettings, run_pipeline
     from vmc.report.tables import print_estimate, print_records
-    from vmc.stages.pipeline import PipelineSettings, run_pipeline
 
-    data, run = folders(env, preset, data, run)
-    chosen = _overrides(overrides)
-    rounds = rounds or preset_values(preset, env, "rounds")["default"]
-    settings = PipelineSettings(env, preset, rounds, seed, data, run, device, workers, chosen)
+    recipe = recipe.adapted(overrides=_overrides(overrides))
+    settings = PipelineSettings(recipe, data, run, device, workers)
     if estimate:
         from vmc.bench.estimate import estimate_run
 
         print_estimate(estimate_run(settings))
     else:
         print_records(run_pipeline(settings))
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def recipes(context: click.Context) -> None:
+    """List the recipes that `vmc run --recipe` knows: what each does, its measured score and cost."""
+    from vmc.report.tables import print_recipes
+
+    if context.invoked_subcommand is None:
+        print_recipes([load_recipe(path) for path in recipe_files().values()])
+
+
+@recipes.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a recipe's file, to start your own from."""
+    files = recipe_files()
+    if name not in files:
+        raise VmcError(f"There is no recipe {name!r}.", did_you_mean(name, files))
+    click.echo(files[name].read_text(encoding="utf-8"), nl=False)
 
 
 @main.command()
@@ -291,9 +277,7 @@ def run_chain(
     "--set", "overrides", multiple=True, metavar="OPTION=VALUE", help="Override an option of C's search, in all rows."
 )
 def ablate(
-    env: str,
-    preset: str,
-    seed: int,
+    recipe: Recipe,
     device: str,
     workers: int,
     rows: tuple[str, ...],
@@ -305,18 +289,18 @@ def ablate(
 
     Without a ROW: all of them.
     """
+    from vmc.ablation import ROWS, AblationSettings, read_rows, run_row
     from vmc.report.curves import plot_searches
     from vmc.report.tables import print_ablation
-    from vmc.stages.ablation import ROWS, AblationSettings, read_rows, run_row
 
     for row in rows:
         if row not in ROWS:
             raise click.UsageError(f"no row {row!r}. {did_you_mean(row, ROWS)}")
     given = (_assignment(text, "OPTION=VALUE") for text in overrides)
     values = {name.replace("-", "_"): value for name, value in given}
-    source = source or folders(env, preset, None, None)[1]
+    source = source or Path("results") / folder_name(recipe)
     to = to or source.with_name(f"{source.name}-ablation")
-    settings = AblationSettings(env, preset, source, to, seed, device, workers, values)
+    settings = AblationSettings(recipe, source, to, device, workers, values)
     for row in rows or ROWS:
         run_row(row, settings)
     print_ablation(read_rows(to))
@@ -350,12 +334,12 @@ def inspect(path: Path) -> None:
 
 
 @main.command()
-@shared(data=False, device=False, workers=False, steps_env=False)
-def report(env: str, preset: str, seed: int, run: Path) -> None:
+@shared(data=False, device=False, workers=False, steps_env=False, seed=False)
+def report(recipe: Recipe, run: Path) -> None:
     """Plot a run's learning curves (extra `plots`)."""
     from vmc.report.curves import plot_run
 
-    for path in plot_run(folders(env, preset, None, run)[1]):
+    for path in plot_run(run):
         click.echo(f"{path}")
 
 

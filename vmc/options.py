@@ -7,19 +7,48 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from vmc.config import DEFAULT_PRESET, DREAM_PRESET, PRESETS, plain_type
-from vmc.envs import WORDS, env_slug, join_name, use_official_drawing
+from vmc.config import plain_type
+from vmc.envs import CARRACING, WORDS, env_slug, join_name, use_official_drawing
 from vmc.executors import available_cores
+from vmc.recipes import DEFAULT_PRESET, Recipe, find_recipe, is_file_name, open_recipe, preset_of
+from vmc.stages.settings import GROUPS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # These are shared options, made by `shared`.
 _SHARED = {"env", "seed"}
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists the common options first, and the others by group."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                records.setdefault(getattr(parameter, "group", None) or "Options", []).append(record)
+        for group, listed in sorted(records.items(), key=lambda item: _position(item[0])):
+            with formatter.section(group):
+                formatter.write_dl(listed)
+
+
+class _GroupedOption(click.Option):
+    """An option that may stand in a group."""
+
+    def __init__(self, *declarations: Any, group: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*declarations, **kwargs)
+        self.group = group
+
+
+def _position(group: str) -> int:
+    return ["Options", *GROUPS].index(group)
 
 
 def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Command], Command]:
@@ -34,7 +63,8 @@ def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Com
             base = plain_type(hints[field.name])
             declaration = f"--{name}/--no-{name}" if base is bool else f"--{name}"
             kwargs: dict[str, Any] = {} if base is bool else {"type": _click_type(field, base)}
-            command = click.option(declaration, default=None, help=documented[field.name], **kwargs)(command)
+            kwargs |= {"help": documented[field.name], "group": field.metadata.get("group")}
+            command = click.option(declaration, default=None, cls=_GroupedOption, **kwargs)(command)
         return command
 
     return decorate
@@ -51,36 +81,25 @@ def comma_floats(context: click.Context, parameter: click.Parameter, value: str 
 
 
 def shared(
-    data: bool = True, run: bool = True, device: bool = True, workers: bool = True, steps_env: bool = True
+    data: bool = True,
+    run: bool = True,
+    device: bool = True,
+    workers: bool = True,
+    steps_env: bool = True,
+    seed: bool = True,
 ) -> Callable[[Any], Any]:
-    """The options that the stages share; `steps_env` for those that step a real environment."""
-    options = [
-        click.option("--env", default="CarRacing-v3", show_default=True, help="A Gymnasium id, or module:Id-v0."),
-        click.option(
-            "--env-kwargs",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="An argument of the environment, e.g. continuous=False. May be given again.",
-        ),
-        *(
-            click.option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.")
-            for word, text in WORDS.items()
-        ),
-        click.option(
-            "--preset",
-            type=click.Choice(list(PRESETS)),
-            default=DEFAULT_PRESET,
-            show_default=True,
-            help="Where the defaults come from.",
-        ),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all random streams."),
-    ]
+    """The options that the stages share; `steps_env` for those that step a real environment.
+
+    The command gets one `recipe`, with its environment and seed, and the folders `data` and `run`.
+    """
+    options = [*_recipe_options()]
+    if seed:
+        text = "Of all random streams.  [default: the recipe's, else 0]"
+        options.append(click.option("--seed", type=click.IntRange(0), help=text))
     if data:
-        kind = click.Path(file_okay=False, path_type=Path)
-        options.append(click.option("--data", type=kind, help="The episodes' folder.  [default: data/<env>]"))
+        options.append(click.option("--data", type=_FOLDER, help="The episodes' folder.  [default: data/<env>]"))
     if run:
-        kind = click.Path(file_okay=False, path_type=Path)
-        options.append(click.option("--run", type=kind, help="The run's folder.  [default: results/<env>]"))
+        options.append(click.option("--run", type=_FOLDER, help="The run's folder.  [default: results/<env>]"))
     if device:
         choice = click.Choice(["auto", "cpu", "cuda"])
         text = "Where V, M and the dream run."
@@ -88,14 +107,13 @@ def shared(
     if workers:
         text = "Worker processes; 0 works in this one.  [default: the number of cores]"
         options.append(click.option("--workers", type=click.IntRange(0), default=available_cores, help=text))
-
     if steps_env:
         text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
         official = click.option("--official-env", is_flag=True, expose_value=False, callback=_official, help=text)
         options.append(official)
 
     def decorate(command: Any) -> Any:
-        command = _with_joined_name(command)
+        command = _with_recipe(command)
         for option in reversed(options):
             command = option(command)
         return command
@@ -103,30 +121,63 @@ def shared(
     return decorate
 
 
-def _with_joined_name(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hands the command one `env`: the id, its arguments and our words in one name, as the stages keep it."""
+def _recipe_options() -> Iterable[Callable[[Any], Any]]:
+    text = "A Gymnasium id, or module:Id-v0.  [default: the recipe's, else CarRacing-v3]"
+    yield click.option("--env", help=text)
+    text = "An argument of the environment, e.g. continuous=False. May be given again."
+    yield click.option("--env-kwargs", multiple=True, metavar="NAME=VALUE", help=text)
+    for word, text in WORDS.items():
+        yield click.option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.")
+    text = "The shipped recipe for the environment: smoke, laptop, dream, paper ...  [default: laptop]"
+    yield click.option("--preset", metavar="NAME", help=text)
+    text = "A recipe of your own, or one of those that `vmc recipes` lists."
+    yield click.option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text)
+
+
+def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes one recipe of the options that name it, and the default folders."""
 
     @functools.wraps(command)
-    def joined(env: str, env_kwargs: tuple[str, ...], **given: Any) -> Any:
+    def with_recipe(
+        env: str | None,
+        env_kwargs: Sequence[str],
+        preset: str | None,
+        file_or_name: str | None,
+        seed: int | None = None,
+        **given: Any,
+    ) -> Any:
+        if preset and file_or_name:
+            raise click.UsageError("--preset and --recipe each name a recipe; give one of them.")
         words = [word for word in WORDS if given.pop(word.replace("-", "_"))]
-        return command(env=join_name(env, env_kwargs, words), **given)
+        own = open_recipe(file_or_name) if file_or_name else None
+        env = join_name(env or (own and own.env) or CARRACING, env_kwargs, words)
+        recipe = (own or find_recipe(preset or DEFAULT_PRESET, env)).adapted(env, seed)
+        name = folder_name(recipe, bool(file_or_name and is_file_name(file_or_name)))
+        for option, root in (("data", "data"), ("run", "results")):
+            if option in given:
+                given[option] = given[option] or Path(root) / name
+        return command(recipe=recipe, **given)
 
-    return joined
+    return with_recipe
+
+
+def folder_name(recipe: Recipe, is_file: bool = False) -> str:
+    """The name of a recipe's folders below `data` and `results`: the environment's, and the preset's or the file's.
+
+    The default preset has the environment's alone. All others have their own, so that a run never goes on from the data
+    or the models of another recipe.
+
+    Args:
+        is_file: it is a recipe of the user's own.
+    """
+    assert recipe.env is not None
+    preset = preset_of(recipe)
+    return env_slug(recipe.env) + ("" if preset == DEFAULT_PRESET and not is_file else f"-{preset}")
 
 
 def _official(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         use_official_drawing()
-
-
-def folders(env: str, preset: str, data: Path | None, run: Path | None) -> tuple[Path, Path]:
-    """The data folder and the run folder, as given or by the environment's name.
-
-    The presets `smoke` and `dream` have their own, so that a trial of a minute never becomes the start of a real run,
-    and a C that reality has rewarded never that of one which it must not.
-    """
-    name = env_slug(env) + (f"-{preset}" if preset in ("smoke", DREAM_PRESET) else "")
-    return data or Path("data") / name, run or Path("results") / name
 
 
 def field_help(kind: type) -> dict[str, str]:

@@ -7,13 +7,14 @@ import vmc.bench.estimate
 from vmc.bench.estimate import Rates, estimate_run
 from vmc.cli import main
 from vmc.errors import VmcError
-from vmc.stages.pipeline import PipelineSettings
+from vmc.pipeline import PipelineSettings
+from vmc.recipes import find_recipe
 
 RATES = Rates(collect=1000.0, drive=500.0, vae=100.0, mdrnn=10_000.0, dream=100_000.0, frame_bytes=1000.0)
 
 
-def _settings(preset: str, rounds: int = 1, env: str = "CarRacing-v3") -> PipelineSettings:
-    return PipelineSettings(env, preset, rounds, 0, Path("data"), Path("run"), "cpu", 2)
+def _settings(preset: str, env: str = "CarRacing-v3") -> PipelineSettings:
+    return PipelineSettings(find_recipe(preset, env), Path("data"), Path("run"), "cpu", 2)
 
 
 def test_the_papers_run_is_what_the_paper_says() -> None:
@@ -30,17 +31,21 @@ def test_the_papers_run_is_what_the_paper_says() -> None:
     assert found.memory == 4 * 2**30  # V streams what is more
 
 
-def test_rounds_in_the_dream_cost_dreams_and_looks_at_reality() -> None:
-    """A first round, a long one, and the last, which polishes."""
-    found = estimate_run(_settings("dream", rounds=3), RATES)
+def test_rounds_in_the_dream_cost_dreams_and_real_validations() -> None:
+    """Five short rounds, a long one, and the last, which goes on from the best C."""
+    found = estimate_run(_settings("dream"), RATES)
     searches = [cost for cost in found.costs if cost.stage == "train-controller"]
     assert {cost.unit for cost in searches} == {"dream steps"}
-    assert [cost.work for cost in searches] == [20 * 64 * 16 * 400, 60 * 64 * 16 * 400, 280 * 64 * 32 * 400]
+    assert [cost.work for cost in searches] == [
+        *(20 * 64 * 16 * 400 for _ in range(5)),
+        60 * 64 * 16 * 400,
+        280 * 64 * 32 * 400,
+    ]
     # Before the first generation and after each 20th, in the long round each 10th, at last on more tracks.
-    looks = [1000 * number for number in (16 * 2, 16 * 7, 32 * 15)]
-    assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + looks[0] / 500)
-    collected = 300 * 200 + 80 * 700
-    assert found.real_frames == pytest.approx(collected + sum(looks))
+    validated = [1000 * number for number in (*(16 * 2 for _ in range(5)), 16 * 7, 32 * 15)]
+    assert searches[0].seconds == pytest.approx(searches[0].work / 100_000 + validated[0] / 500)
+    collected = 300 * 200 + 4 * 80 * 500 + 80 * 700
+    assert found.real_frames == pytest.approx(collected + sum(validated))
 
 
 def test_the_command_prints_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vmc.config import PRESETS, make_settings
 from vmc.envs import TASKS, VECTORS, BoxActionMap, Task, action_map_of, check_env, get_task, make_env
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
-from vmc.stages.pipeline import PipelineSettings, due_stages
-from vmc.stages.presets import last_phases, preset_values
-from vmc.stages.settings import STAGES, TrainControllerSettings
 
 BOUNDS = st.floats(-1000, 1000, width=32, allow_subnormal=False)  # half of the smallest subnormal is 0
 
@@ -136,7 +132,7 @@ import gymnasium as gym
 from vmc.envs import Task, add_task
 
 gym.register("OwnPole-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
-add_task("OwnPole-v0", Task(hidden_size=16, laptop={"rollouts": {"episodes": 7}}))
+add_task("OwnPole-v0", Task(hidden_size=16))
 """
 
 
@@ -146,36 +142,8 @@ def test_a_module_of_ones_own_registers_and_tells_its_task(tmp_path: Path, monke
     monkeypatch.setitem(TASKS, "OwnPole-v0", Task())  # the fixture removes it after the test
     assert get_task("own_pole:OwnPole-v0").hidden_size == 16
     assert get_task("own_pole:OwnPole-v0,pixels").hidden_size == 16
-    assert preset_values("laptop", "own_pole:OwnPole-v0", "rollouts")["episodes"] == 7
-    assert preset_values("paper", "own_pole:OwnPole-v0", "rollouts")["episodes"] == 10_000
     assert check_env("own_pole:OwnPole-v0") == VECTORS
     gym.registry.pop("OwnPole-v0")
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_a_tasks_values_are_settings(name: str) -> None:
-    """The values of every stage are valid settings of that stage, and there are no other values."""
-    assert get_task(name).laptop.keys() | get_task(name).dream.keys() <= PRESETS["laptop"].keys()
-    searches = (preset_values("laptop", name, key) for key in ("train-controller", "real-search"))
-    make_settings(TrainControllerSettings, name, *searches)
-    for preset in ("laptop", "dream"):
-        last = last_phases(preset, name)
-        assert all(phase["rounds"] > 0 for phase in last)
-        for values in (preset_values(preset, name, "later-rounds"), *last):
-            assert values.keys() - {"rounds"} <= STAGES.keys()
-        rounds = preset_values(preset, name, "rounds")["default"]
-        settings = PipelineSettings(name, preset, rounds, 0, Path("data"), Path("run"), "cpu", 0)
-        assert rounds > sum(phase["rounds"] for phase in last)
-        assert len({number for number, _, _ in due_stages(settings)}) == rounds
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_the_dream_preset_never_takes_its_fitness_from_reality(name: str) -> None:
-    rounds = preset_values("dream", name, "rounds")["default"]
-    settings = PipelineSettings(name, "dream", rounds, 0, Path("data"), Path("run"), "cpu", 0)
-    searches = [chosen for _, stage, chosen in due_stages(settings) if stage == "train-controller"]
-    assert len(searches) == rounds
-    assert all(search.dream and search.validate_in == "real" for search in searches)
 
 
 def test_the_fast_carracing_takes_discrete_actions() -> None:

@@ -1,6 +1,5 @@
 import torch
 from torch.nn.functional import linear
-
 from vmc.dream.linear import PackedLinear
 
 

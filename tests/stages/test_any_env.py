@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vmc.cli import main
+from vmc.recipes import Recipe, load_recipe, to_toml
 from vmc.storage.checkpoint import load_checkpoint
 
 SMALL = {
@@ -83,9 +84,17 @@ def test_a_second_round_keeps_what_z_means(cartpole: Path, tmp_path: Path) -> No
 
     shutil.copytree(cartpole, tmp_path / "copy")
     before = load_checkpoint(tmp_path / "copy" / "run" / "vae", "best", "").sha256
-    result = _chain(tmp_path / "copy", "--env", "CartPole-v1", "--rounds", "2")
+    first, last = _recipe_of(cartpole).rounds[0], {"policy": "controller", "episodes": 4, "max_steps": 150}
+    stages = {stage: options for stage, options in first.items() if stage != "test"}
+    two = Recipe("two", (stages, {**first, "rollouts": last}), env="CartPole-v1")
+    (tmp_path / "two.toml").write_text(to_toml(two))
+    result = _run("run", "--recipe", str(tmp_path / "two.toml"), *_folders(tmp_path / "copy"))
     assert result.exit_code == 0, result.stderr
     assert load_checkpoint(tmp_path / "copy" / "run" / "vae", "best", "").sha256 == before
+
+
+def _recipe_of(folder: Path) -> Recipe:
+    return load_recipe(folder / "run" / "recipe.toml")
 
 
 def test_a_film_needs_pictures(cartpole: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun, toy_settings
+from vmc.models.dynamics_settings import DynamicsSettings
 
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
 from vmc.models.backbones import BACKBONES
 from vmc.models.checkpoints import vae_checkpoint
-from vmc.models.dynamics_settings import DynamicsSettings
 from vmc.models.loading import load_dynamics
 from vmc.stages.encode import ensure_latents
 from vmc.stages.evaluate import evaluate_controller as evaluate

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun, toy_settings
+from vmc.models.visions import CERTAIN_LOG_VARIANCE
 
 import vmc.stages.training
 from vmc.bench.models import make_latents
@@ -17,10 +18,9 @@ from vmc.errors import VmcError
 from vmc.models.agent import load_agent
 from vmc.models.checkpoints import vae_folder
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.models.visions import CERTAIN_LOG_VARIANCE
+from vmc.recipes import find_recipe
 from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
-from vmc.stages.presets import preset_values
 from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import VAETraining, train_vae
@@ -281,4 +281,4 @@ def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_sess
 
 
 def test_the_papers_preset_silences_nothing() -> None:
-    assert preset_values("paper", "CarRacing-v3", "train-vae")["active_threshold"] == 0
+    assert find_recipe("paper", "CarRacing-v3").options("train-vae")["active_threshold"] == 0

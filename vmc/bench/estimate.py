@@ -19,9 +19,10 @@ from vmc.config import make_settings
 from vmc.envs import CARRACING
 from vmc.errors import VmcError
 from vmc.executors import available_cores
+from vmc.pipeline import PipelineSettings
+from vmc.recipes import due_stages
 from vmc.stages.collect import collect
 from vmc.stages.device import choose_device
-from vmc.stages.pipeline import PipelineSettings, due_stages
 from vmc.stages.settings import CollectSettings
 
 _STEPS = 300
@@ -100,14 +101,15 @@ def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Esti
     Raises:
         VmcError: an environment other than CarRacing, whose speed is not known here.
     """
-    if settings.env != CARRACING:
-        raise VmcError(f"The estimate knows {CARRACING} only, not {settings.env}.", "Run `--preset smoke` and scale.")
+    env = settings.recipe.env
+    if env != CARRACING:
+        raise VmcError(f"The estimate knows {CARRACING} only, not {env}.", "Run `--preset smoke` and scale.")
     rates = rates or measure_rates(settings.workers, settings.device)
     limit = gym.spec(CARRACING).max_episode_steps
     assert limit is not None
     costs, episodes, frames, real_frames = [], 0, 0.0, 0.0
     held_in_memory = 0.0
-    for number, stage, chosen in due_stages(settings):
+    for number, stage, chosen in due_stages(settings.recipe):
         steps = getattr(chosen, "max_steps", None) or limit
         if stage == "rollouts":
             added = (chosen.episodes - episodes) * steps

@@ -18,6 +18,7 @@ from vmc.envs.task import (
     add_task,
     check_env,
     get_task,
+    known_names,
     make_env,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "env_slug",
     "get_task",
     "join_name",
+    "known_names",
     "make_env",
     "preprocessing_of",
     "use_official_drawing",

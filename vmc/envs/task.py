@@ -19,7 +19,6 @@ from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
 from vmc.envs.observations import preprocessing_of, with_frames
 from vmc.errors import VmcError
 
-Values = Mapping[str, Any]
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
 DISCRETE_CARRACING = f"{CARRACING},continuous=False"
 TAKE_COVER, OWN_TAKE_COVER = "VizdoomTakeCover-v1", "vmc/VizdoomTakeCover-v1"
@@ -43,9 +42,6 @@ class Task:
         latent_size: Z, V's width (`identity` has the vector's own).
         hidden_size: H, M's width.
         controller_inputs: what C sees of z, h and c.
-        laptop: values that beat the default preset's, by the same keys.
-        dream: values that beat those for the preset `dream`.
-        paper: values that beat the preset `paper`'s.
         published: the paper's scores, by the rows of `vmc ablate`.
     """
 
@@ -56,227 +52,29 @@ class Task:
     latent_size: int = 32
     hidden_size: int = 256
     controller_inputs: str = "zh"
-    laptop: Mapping[str, Any] = field(default_factory=dict)
-    dream: Mapping[str, Any] = field(default_factory=dict)
-    paper: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, str] = field(default_factory=dict)
 
 
-# What the first rounds' drivers show is much grass, disturbed. Then C drives undisturbed, and M learns for longer, and
-# where a drive is lost. From here on C is paid for each bend, not for its haste, and looked at more often.
-_UNDISTURBED: Values = {"action_noise": 0.0, "max_steps": 700, "no_reward_limit": 300}
-_LONG_ROUNDS: Values = {
-    "rounds": 1,
-    "rollouts": {"episodes": 80, **_UNDISTURBED},
-    "train-mdrnn": {"epochs": 20, "no_reward_limit": 100},
-    "train-controller": {
-        "generations": 60,
-        "reward_soft_cap": 1.0,
-        "action_noise": 0.3,
-        "validate_every": 10,
-    },
-}
-# In M as it is, in small steps from the best C of the round before, on twice as many dreams.
-_POLISH: Values = {
-    **_LONG_ROUNDS,
-    "rollouts": {"episodes": 0, **_UNDISTURBED},
-    "train-controller": {
-        **_LONG_ROUNDS["train-controller"],
-        "init": "best",
-        "step_size": 0.04,
-        "rollouts_per_candidate": 32,
-        "generations": 280,
-        "validate_every": 20,
-        "validation_episodes": 32,
-    },
-}
-# Goes on from the best dreamed C, in reality, with the V and M that it knows.
-_REAL_SEARCH: Values = {"generations": 20, "rollouts_per_candidate": 2, "no_reward_limit": 100, "validate_every": 5}
-_REAL_ROUND: Values = {
-    **_POLISH,
-    "train-controller": {
-        **_REAL_SEARCH,
-        "dream": False,
-        "init": "best",
-        "step_size": 0.04,
-        "weight_decay": 0.0,
-        "generations": 25,
-        "validation_episodes": 48,
-    },
-}
-# C grows up in the dream, where each round searches from nothing, and gets its licence in reality. What each value is
-# worth: DECISIONS.md.
-_CARRACING_LAPTOP: dict[str, Any] = {
-    "rollouts": {"episodes": 300, "max_steps": 200},
-    "train-vae": {"epochs": 3},
-    "train-mdrnn": {"epochs": 20},
-    "train-controller": {
-        "dream": True,
-        "init": "scratch",
-        "generations": 20,
-        "population_size": 64,
-        "rollouts_per_candidate": 16,
-        "horizon": 400,
-        "temperature": 2.0,
-        "step_size": 0.1,
-        "weight_decay": 300.0,
-        "validate_every": 20,
-    },
-    "rounds": {"default": 8, "vae": 3},
-    "later-rounds": {
-        "rollouts": {"episodes": 80, "max_steps": 500, "no_reward_limit": 100, "action_noise": 0.3},
-        "train-vae": {"epochs": 1},
-        "train-mdrnn": {"epochs": 8},
-    },
-    "last-rounds": [_LONG_ROUNDS, _POLISH, _REAL_ROUND],
-    "real-search": {**_REAL_SEARCH, "generations": 40, "weight_decay": 0.0},
-}
-_CARRACING_DREAM: dict[str, Any] = {"rounds": {"default": 7, "vae": 3}, "last-rounds": [_LONG_ROUNDS, _POLISH]}
-# What its score was measured with: no undisturbed drives, and a shorter search in reality.
-_DISCRETE_LAPTOP: dict[str, Any] = {
-    **_CARRACING_LAPTOP,
-    "train-controller": {
-        **_CARRACING_LAPTOP["train-controller"],
-        "weight_decay": 0.0,
-        "validate_every": 10,
-    },
-    "rounds": {"default": 5, "vae": 3},
-    "last-rounds": [
-        {
-            "rounds": 1,
-            "train-controller": {**_REAL_ROUND["train-controller"], "generations": 25, "validation_episodes": 16},
-        }
-    ],
-}
-
-# C grows up in dreams alone, as in the paper. They are short, so that it learns to live through what M has seen: in
-# long ones it finds places where M, which has seen nobody live there, forgets to shoot. Rounds show M what C does.
-_TAKE_COVER_LAPTOP: dict[str, Any] = {
-    "rollouts": {"episodes": 1600, "policy": "random"},
-    "train-vae": {"epochs": 2},
-    "train-mdrnn": {"epochs": 12},
-    "train-controller": {
-        "dream": True,
-        "init": "scratch",
-        "temperature": 1.15,
-        "sample_termination": True,
-        "horizon": 300,
-        "generations": 20,
-        "population_size": 64,
-        "rollouts_per_candidate": 16,
-        "validate_every": 10,
-    },
-    "rounds": {"default": 6, "vae": 1},
-    "later-rounds": {
-        "rollouts": {"episodes": 100, "action_noise": 0.3},
-        "train-mdrnn": {"epochs": 2},
-    },
-    "test": {"temperature": 1.15, "sample_termination": True, "horizon": 2100},
-}
-
-# By name; `add_task` adds to it. The scores that these values reach are in `results/carracing` and
-# `results/environments.json`.
+# By name; `add_task` adds to it. How to train on each is in its recipes (`vmc/recipes`).
 TASKS = {
     # Rows 84-95 are the panel with the score and the indicators.
     CARRACING: Task(
         FAST_CARRACING,
         crop_rows=84,
         action_map=_carracing_action_map,
-        laptop=_CARRACING_LAPTOP,
-        dream=_CARRACING_DREAM,
         # On CarRacing-v0.
         published={"full": "906 ± 21", "v-only": "632 ± 251", "v-only-hidden": "788 ± 141"},
     ),
-    DISCRETE_CARRACING: Task(
-        FAST_CARRACING,
-        crop_rows=84,
-        laptop=_DISCRETE_LAPTOP,
-        dream={**_CARRACING_DREAM, "train-controller": _CARRACING_LAPTOP["train-controller"]},
-    ),
+    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
-    TAKE_COVER: Task(
-        OWN_TAKE_COVER,
-        crop_rows=400,
-        latent_size=64,
-        hidden_size=512,
-        controller_inputs="zch",
-        laptop=_TAKE_COVER_LAPTOP,
-        # The paper's DoomRNN: C is evolved in the dream alone.
-        paper={
-            "train-controller": {"dream": True, "temperature": 1.15, "sample_termination": True, "horizon": 2100},
-        },
-    ),
+    TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
     # What these show is the whole state: a small M suffices, and a small C is soon found.
-    "CartPole-v1": Task(
-        hidden_size=16,
-        laptop={
-            "rollouts": {"episodes": 100},
-            "train-mdrnn": {"epochs": 30},
-            "train-controller": {"generations": 30, "population_size": 16, "step_size": 0.5, "target_return": 495.0},
-        },
-    ),
-    "MountainCarContinuous-v0": Task(
-        hidden_size=16,
-        laptop={
-            "rollouts": {"episodes": 20},
-            "train-mdrnn": {"epochs": 30},
-            "train-controller": {
-                "generations": 40,
-                "population_size": 12,
-                "rollouts_per_candidate": 2,
-                "step_size": 1.0,
-                "target_return": 94.0,
-            },
-        },
-    ),
-    # A linear C does not swing it up: 20 generations of one stayed at -1,100.
-    "Pendulum-v1": Task(
-        hidden_size=16,
-        controller_inputs="z",
-        laptop={
-            "rollouts": {"episodes": 40},
-            "train-mdrnn": {"epochs": 30},
-            "train-controller": {
-                "generations": 80,
-                "population_size": 24,
-                "hidden_units": 16,
-                "step_size": 0.5,
-            },
-        },
-    ),
-    "LunarLander-v3": Task(
-        hidden_size=16,
-        controller_inputs="z",
-        laptop={
-            "rollouts": {"episodes": 100},
-            "train-mdrnn": {"epochs": 30},
-            "train-controller": {
-                "generations": 200,
-                "population_size": 20,
-                "step_size": 0.5,
-                "max_steps": 600,
-                "target_return": 230.0,
-            },
-        },
-    ),
-    # Short episodes: in long ones most candidates are paid for standing still.
-    "BipedalWalker-v3": Task(
-        hidden_size=32,
-        controller_inputs="z",
-        laptop={
-            "rollouts": {"episodes": 40},
-            "train-mdrnn": {"epochs": 20},
-            "train-controller": {
-                "generations": 300,
-                "population_size": 64,
-                "rollouts_per_candidate": 1,
-                "step_size": 0.5,
-                "max_steps": 500,
-                "validate_every": 25,
-            },
-        },
-    ),
+    "CartPole-v1": Task(hidden_size=16),
+    "MountainCarContinuous-v0": Task(hidden_size=16),
+    "Pendulum-v1": Task(hidden_size=16, controller_inputs="z"),
+    "LunarLander-v3": Task(hidden_size=16, controller_inputs="z"),
+    "BipedalWalker-v3": Task(hidden_size=32, controller_inputs="z"),
 }
 
 
@@ -286,10 +84,19 @@ def add_task(name: str, task: Task) -> None:
 
 
 def get_task(name: str) -> Task:
-    """The table's entry, or the default one.
+    """The table's entry, or the default one; the first of `known_names` that has one.
 
-    The full name's entry comes before that of the id alone. `CarRacing`, `module:CarRacing-v3` and
-    `vmc/FastCarRacing-v3` find that of `CarRacing-v3`.
+    Raises:
+        VmcError: the name cannot be read, or its module cannot be imported.
+    """
+    return next((TASKS[key] for key in known_names(name) if key in TASKS), Task())
+
+
+def known_names(name: str) -> list[str]:
+    """The names by which something may be known about an environment, the most specific one first.
+
+    The full name comes before the id alone. `CarRacing`, `module:CarRacing-v3` and `vmc/FastCarRacing-v3` are also
+    known as `CarRacing-v3`.
 
     Raises:
         VmcError: the name cannot be read, or its module cannot be imported.
@@ -297,11 +104,8 @@ def get_task(name: str) -> Task:
     env = parse_name(name)
     _import_module(env)
     plain = EnvName(env.id.rsplit(":", maxsplit=1)[-1], env.arguments, env.words)
-    for key in (str(env), str(plain), env.id, plain.id):
-        if key in TASKS:
-            return TASKS[key]
-    found = (task for key, task in TASKS.items() if plain.id in (key.rpartition("-v")[0], task.own_id))
-    return next(found, Task())
+    aliases = (key for key, task in TASKS.items() if plain.id in (key.rpartition("-v")[0], task.own_id))
+    return [str(env), str(plain), env.id, plain.id, *aliases]
 
 
 def check_env(name: str) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_records(records: Sequence[Any]) -> None:
-    """Prints each stage's time and figures to stdout, and the score below.
+    """Prints each stage's time and figures to stdout, and below them the score of the last test, if there was one.
 
     Args:
         records: `StageRecord`s in order.
@@ -25,12 +25,31 @@ def print_records(records: Sequence[Any]) -> None:
     table.add_row("all", duration(sum(record.seconds for record in records)), "")
     console = _wide_console()
     console.print(table)
-    score, settings = records[-1].figures, records[-1].settings
-    console.print(
-        f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
-        f"over {settings['episodes']} unseen episodes",
-        highlight=False,
-    )
+    for record in [record for record in records if record.stage == "test"][-1:]:
+        score, settings = record.figures, record.settings
+        console.print(
+            f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
+            f"over {settings['episodes']} unseen episodes",
+            highlight=False,
+        )
+
+
+def print_recipes(recipes: Sequence[Any]) -> None:
+    """Prints each `Recipe`: its environment, what it does, and what a run of it reached; those for any come first."""
+    console = _wide_console()
+    for recipe in sorted(recipes, key=lambda recipe: (recipe.env is not None, recipe.name)):
+        lines = [f"{recipe.name}: {recipe.env or 'any environment'}", f"  {recipe.description}"]
+        lines += [f"  measured: {_measured(recipe.measured)}"] if recipe.measured else []
+        console.print("\n".join(lines), highlight=False, markup=False)
+
+
+def _measured(measured: Any) -> str:
+    parts = [f"{measured.score} over {measured.episodes} episodes"]
+    if measured.hours is not None:
+        parts.append(duration(3600 * measured.hours))
+    if measured.real_frames is not None:
+        parts.append(f"{measured.real_frames:,} real frames")
+    return ", ".join(parts)
 
 
 def print_bench(results: Sequence[Any]) -> None:

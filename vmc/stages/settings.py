@@ -14,6 +14,7 @@ from vmc.policies import POLICIES
 
 # Groups of options in `--help`, in this order; an option without a group is a common one.
 CMA_ES, DREAM, ADVANCED = "CMA-ES", "Dream", "Advanced"
+GROUPS = (CMA_ES, DREAM, ADVANCED)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vmc.config import DEFAULT_PRESET, DREAM_PRESET, make_settings
+from vmc.config import make_settings
 from vmc.envs import get_task
 from vmc.executors import available_cores, processor
 from vmc.models.checkpoints import (
@@ -19,10 +19,19 @@ from vmc.models.checkpoints import (
     vae_checkpoint,
     vae_folder,
 )
+from vmc.pipeline import PipelineSettings, run_pipeline
+from vmc.recipes import (
+    DEFAULT_PRESET,
+    DREAM_PRESET,
+    REAL_PRESET,
+    Recipe,
+    find_recipe,
+    find_specific,
+    first_settings,
+    preset_of,
+)
 from vmc.stages.evaluate import evaluate_controller
-from vmc.stages.pipeline import PipelineSettings, run_pipeline
-from vmc.stages.presets import preset_values
-from vmc.stages.settings import EvaluateSettings, TrainControllerSettings, TrainMDRNNSettings
+from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
 from vmc.storage.checkpoint import copy_checkpoint, has_checkpoint, load_checkpoint
@@ -37,20 +46,25 @@ class AblationSettings:
     """What all rows have in common.
 
     Attributes:
+        recipe: with its environment. Its seed is that of the searches, and of the test episodes, which are the same for
+            every row.
         source: the run whose V and M the rows with a real fitness share.
         folder: each row has a run of its own below it, and the table is `ablation.json` there.
-        overrides: values of the search that beat the preset's.
-        seed: of the searches, and of the test episodes, which are the same for every row.
+        overrides: options of the search that beat the recipe's.
     """
 
-    env: str
-    preset: str
+    recipe: Recipe
     source: Path
     folder: Path
-    seed: int
     device: str
     workers: int
     overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def env(self) -> str:
+        """The environment's name."""
+        assert self.recipe.env is not None
+        return self.recipe.env
 
 
 class Cost(NamedTuple):
@@ -87,8 +101,7 @@ def run_row(name: str, settings: AblationSettings) -> dict[str, Any]:
     """
     row, run = ROWS[name], settings.folder / name
     cost = row.make(settings, run)
-    values = preset_values(settings.preset, settings.env, "test")
-    test = make_settings(EvaluateSettings, settings.env, values, {"seed": settings.seed, "policy": row.policy})
+    test = first_settings(settings.recipe, "test", {"policy": row.policy})
     result = evaluate_controller(test, run, run, settings.device, settings.workers)
     made = {
         "row": name,
@@ -125,36 +138,36 @@ def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[Ab
                 starts = load_checkpoint(dynamics_folder(settings.source), STARTS, TRAIN_MDRNN)
                 copy_checkpoint(starts, dynamics_folder(run))
         else:
-            keep_untrained(make_settings(TrainMDRNNSettings, settings.env, {"epochs": 0, "seed": settings.seed}), run)
-        preset = preset_values(settings.preset, settings.env, "train-controller")
-        own = preset_values(settings.preset, settings.env, "real-search")
-        values = [preset, own, {"dream": False, "seed": settings.seed, **given}, settings.overrides]
-        search = make_settings(TrainControllerSettings, settings.env, *values)
+            untrained = {"epochs": 0, "seed": settings.recipe.seed}
+            keep_untrained(make_settings(TrainMDRNNSettings, settings.env, untrained), run)
+        values = {"dream": False, **given, **settings.overrides}
+        search = first_settings(_recipe_of_real_search(settings), "train-controller", values)
         counters = train_controller(search, run, run, settings.device, settings.workers)
         return Cost(counters.num_steps["real"], counters.seconds)
 
     return make
 
 
+def _recipe_of_real_search(settings: AblationSettings) -> Recipe:
+    """The environment's recipe `real` in place of one whose first search may be in the dream."""
+    if preset_of(settings.recipe) not in (DEFAULT_PRESET, DREAM_PRESET):
+        return settings.recipe
+    real = find_specific(REAL_PRESET, settings.env)
+    return real.adapted(seed=settings.recipe.seed) if real else settings.recipe
+
+
 def _dream(settings: AblationSettings, run: Path) -> Cost:
-    """The whole chain, whose every round evolves C in the dream."""
-    preset = DREAM_PRESET if settings.preset == DEFAULT_PRESET else settings.preset
-    rounds = preset_values(preset, settings.env, "rounds")["default"]
+    """A whole run, whose every round evolves C in the dream."""
+    recipe = settings.recipe
+    if preset_of(recipe) == DEFAULT_PRESET:
+        recipe = find_recipe(DREAM_PRESET, settings.env).adapted(seed=recipe.seed)
+    recipe = recipe.adapted(overrides={"train-controller": {"dream": True, **settings.overrides}})
     data = run / "data"
-    chain = PipelineSettings(
-        settings.env,
-        preset,
-        rounds,
-        settings.seed,
-        data,
-        run,
-        settings.device,
-        settings.workers,
-        {"train-controller": {"dream": True, **settings.overrides}},
-    )
-    records = run_pipeline(chain)
-    looks = sum(record.figures.get("real steps", 0) for record in records[-3:] if record.stage == "train-controller")
-    return Cost(int(RolloutDataset(data).num_frames + looks), sum(record.seconds for record in records))
+    records = run_pipeline(PipelineSettings(recipe, data, run, settings.device, settings.workers))
+    # The search counts its steps over all rounds.
+    real_steps = [record.figures.get("real steps", 0) for record in records if record.stage == "train-controller"]
+    frames = RolloutDataset(data).num_frames + real_steps[-1]
+    return Cost(int(frames), sum(record.seconds for record in records))
 
 
 def _nothing(settings: AblationSettings, run: Path) -> Cost:

@@ -1,29 +1,33 @@
-"""The chain: every stage in order, for one round or more, resuming at the first unfinished one."""
+"""A recipe's rounds, one after another, resuming at the first stage that is not finished."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vmc.config import make_settings
 from vmc.envs import check_env
 from vmc.errors import VmcError
 from vmc.models.vision import choose_vision
+from vmc.recipes import DueStage, Recipe, completed, due_stages, to_toml
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import evaluate_controller
-from vmc.stages.presets import last_phases, preset_values
-from vmc.stages.settings import STAGES
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
 from vmc.storage.checkpoint import read_sidecar
-from vmc.storage.files import locked, sha256_of, write_json
+from vmc.storage.files import locked, replacing, sha256_of, write_json
 from vmc.storage.rollouts import RolloutDataset
 
 Figures = dict[str, float]
+
+RECIPE = "recipe.toml"
+_HEADER = """\
+# The recipe of this run, with all its options. `vmc run --recipe` and this file is the same run again.
+# An option that is not here has no value.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,17 @@ class PipelineSettings:
     """What `vmc run` is asked to do.
 
     Attributes:
-        rounds: the paper's iterative training: each further round collects with the current C, disturbed, and goes
-            on with V and M on all data together, and with C.
-        overrides: values of single stages' settings, by stage; they beat the preset.
+        recipe: with its environment (`find_recipe`, or `Recipe.adapted`).
+        data, run: the folders of the episodes and of all else.
+        device: `auto`, `cpu` or `cuda`.
+        workers: processes that step environments; 0 works in this one.
     """
 
-    env: str
-    preset: str
-    rounds: int
-    seed: int
+    recipe: Recipe
     data: Path
     run: Path
-    device: str
-    workers: int
-    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    device: str = "auto"
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,76 +67,70 @@ class StageRecord:
 def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     """Runs all stages of all rounds; those that `run.json` holds, and that still hold, are passed over.
 
+    The run's folder keeps the recipe, as `recipe.toml`.
+
     Returns:
         A record for each stage of each round, in order.
 
     Raises:
-        VmcError: whatever a stage raises; the finished stages stay finished.
+        VmcError: a recipe without an environment, or whatever a stage raises; the finished stages stay finished.
     """
-    preprocessing = check_env(settings.env)
-    for stage in STAGES:  # so that a wrong value is told before any work is done
-        stage_settings(settings, stage, 0)
-    choose_vision(stage_settings(settings, "train-vae", 0).vision, settings.env, preprocessing)
+    due = list(due_stages(settings.recipe))
+    _check_before_any_work(due)
     with locked(settings.run):
-        records = _valid_records(settings)
-        for position, (number, stage, chosen) in enumerate(due_stages(settings)):
-            if not _is_recorded(records, position, number, stage, chosen):
-                # What comes after was built on what this stage had before: it is looked at again.
+        records = _valid_records(settings, due)
+        _keep_recipe(settings)
+        for position, stage in enumerate(due):
+            if not _is_recorded(records, position, stage):
+                # What comes after was built on what this stage had before: it is run again.
                 del records[position:]
-                records.append(_run_stage(settings, records, number, stage, chosen))
+                records.append(_run_stage(settings, records, stage))
                 write_json(settings.run / "run.json", [vars(record) for record in records])
-    return records
+    return records[: len(due)]
 
 
-def due_stages(settings: PipelineSettings) -> Iterator[tuple[int, str, Any]]:
-    """What the chain runs, in order: the round, the stage and its settings."""
-    for number in range(settings.rounds):
-        for stage in STAGES:
-            if _is_due(settings, stage, number):
-                yield number, stage, stage_settings(settings, stage, number)
+def _check_before_any_work(due: list[DueStage]) -> None:
+    preprocessing = check_env(due[0].settings.env)
+    for stage in due:
+        if stage.stage == "train-vae":
+            choose_vision(stage.settings.vision, stage.settings.env, preprocessing)
 
 
-def _is_due(settings: PipelineSettings, stage: str, number: int) -> bool:
-    """Only the last round's C is tested; V stays as it is after its own rounds, so that C can rely on it."""
-    if stage == "test":
-        return number + 1 == settings.rounds
-    vae_rounds = preset_values(settings.preset, settings.env, "rounds")["vae"]
-    return stage != "train-vae" or number < vae_rounds
+def _keep_recipe(settings: PipelineSettings) -> None:
+    with replacing(settings.run / RECIPE) as partial:
+        partial.write_text(_HEADER + to_toml(completed(settings.recipe)), encoding="utf-8")
 
 
-def _run_stage(
-    settings: PipelineSettings, before: list[StageRecord], number: int, stage: str, chosen: Any
-) -> StageRecord:
-    seconds, figures = _RUNNERS[stage](settings, chosen)
-    if stage in _CUMULATIVE:
-        earlier = sum(record.seconds for record in before if record.stage == stage)
+def _run_stage(settings: PipelineSettings, before: list[StageRecord], due: DueStage) -> StageRecord:
+    seconds, figures = _RUNNERS[due.stage](settings, due.settings)
+    if due.stage in _CUMULATIVE:
+        earlier = sum(record.seconds for record in before if record.stage == due.stage)
         # A stage that had nothing to do has exactly what it had; one with less had its folder removed.
         seconds = max(seconds - earlier, 0.0) if seconds > 0.99 * earlier else seconds
-    return StageRecord(number, stage, asdict(chosen), seconds, figures, _output(settings, stage))
+    return StageRecord(due.round, due.stage, asdict(due.settings), seconds, figures, _output(settings, due.stage))
 
 
-def _is_recorded(records: list[StageRecord], position: int, number: int, stage: str, settings: Any) -> bool:
+def _is_recorded(records: list[StageRecord], position: int, due: DueStage) -> bool:
     if position >= len(records):
         return False
     record = records[position]
-    return (record.round, record.stage, record.settings) == (number, stage, asdict(settings))
+    return (record.round, record.stage, record.settings) == (due.round, due.stage, asdict(due.settings))
 
 
-def _valid_records(settings: PipelineSettings) -> list[StageRecord]:
+def _valid_records(settings: PipelineSettings, due: list[DueStage]) -> list[StageRecord]:
     """The records of `run.json` up to the first whose output is no longer there.
 
     Raises:
-        VmcError: the run has more rounds than are asked for, which cannot be undone.
+        VmcError: the run has more rounds than the recipe, which cannot be undone.
     """
     records = _read_records(settings.run)
-    rounds = 1 + max((record.round for record in records), default=0)
-    if rounds > settings.rounds:
+    rounds, asked = 1 + max((record.round for record in records), default=0), len(settings.recipe.rounds)
+    if rounds > asked:
         raise VmcError(
-            f"{settings.run} has {rounds} rounds already, and --rounds is {settings.rounds}.",
-            f"Give --rounds {rounds} or more, or another --run.",
+            f"{settings.run} has {rounds} rounds already, and the recipe {settings.recipe.name} has {asked}.",
+            f"Give a recipe of {rounds} rounds or more, or another --run.",
         )
-    due = enumerate(due_stages(settings))
-    under_way = next((stage for n, (number, stage, s) in due if not _is_recorded(records, n, number, stage, s)), None)
+    under_way = next((each.stage for n, each in enumerate(due) if not _is_recorded(records, n, each)), None)
     last = {record.stage: position for position, record in enumerate(records)}
     for position in sorted(last.values()):
         record, found = records[position], _output(settings, records[position].stage)
@@ -156,35 +151,6 @@ def _output(settings: PipelineSettings, stage: str) -> str:
         return str(read_sidecar(folder, "best", f"vmc {stage}")["files"]["weights"]["sha256"])
     except (VmcError, OSError):
         return ""
-
-
-def stage_settings(settings: PipelineSettings, stage: str, number: int) -> Any:
-    """A stage's settings in a round: the preset's values, and the overrides."""
-    layers = [preset_values(settings.preset, settings.env, stage), {"seed": settings.seed}]
-    overrides = settings.overrides.get(stage, {})
-    layers += [_differs(settings, stage, number), overrides]
-    if stage == "rollouts" and number > 0:
-        added = sum(_differs(settings, stage, later)["episodes"] for later in range(1, number + 1))
-        layers.append({"episodes": stage_settings(settings, stage, 0).episodes + added, "policy": "controller"})
-    return make_settings(STAGES[stage], settings.env, *layers)
-
-
-def _differs(settings: PipelineSettings, stage: str, number: int) -> dict[str, Any]:
-    """What the preset has for a round, where that differs from the first one; `episodes` are those that it adds."""
-    if number == 0:
-        return {}
-    later = preset_values(settings.preset, settings.env, "later-rounds")
-    return {**later.get(stage, {}), **_last_phase(settings, number).get(stage, {})}
-
-
-def _last_phase(settings: PipelineSettings, number: int) -> Mapping[str, Any]:
-    """The one of the preset's last phases that a round belongs to, or nothing."""
-    first = settings.rounds
-    for phase in last_phases(settings.preset, settings.env)[::-1]:
-        first -= phase["rounds"]
-        if number >= first:
-            return phase
-    return {}
 
 
 def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:

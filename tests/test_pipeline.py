@@ -7,24 +7,34 @@ from typing import Any
 import pytest
 from conftest import TOY, TOY_VALUES
 
-from vmc.envs import TASKS
+from vmc import pipeline
 from vmc.errors import VmcError
-from vmc.stages import collect, pipeline, training
-from vmc.stages.pipeline import PipelineSettings, run_pipeline
+from vmc.pipeline import PipelineSettings, run_pipeline
+from vmc.recipes import Recipe, due_stages, load_recipe
+from vmc.stages import collect, training
 from vmc.stages.train_controller import _Evolution
 from vmc.storage.rollouts import RolloutDataset
 
-OVERRIDES = {
+FIRST: dict[str, dict[str, Any]] = {
     **TOY_VALUES,
     "rollouts": {"episodes": 6},
     "train-vae": {"epochs": 1, "batch_size": 32},
     "train-mdrnn": {"epochs": 3, "batch_size": 4},
     "test": {"episodes": 4},
 }
+LATER = {**FIRST, "rollouts": {"episodes": 4, "policy": "controller"}}
+
+
+def _recipe(rounds: int = 1) -> Recipe:
+    """Each round collects, trains V, M and C; the last one tests C."""
+    made = [dict(FIRST), *(dict(LATER) for _ in range(rounds - 1))]
+    for stages in made[:-1]:
+        del stages["test"]
+    return Recipe("toy", tuple(made), env=TOY)
 
 
 def _settings(folder: Path, rounds: int = 1) -> PipelineSettings:
-    return PipelineSettings(TOY, "smoke", rounds, 0, folder / "data", folder / "run", "cpu", 0, OVERRIDES)
+    return PipelineSettings(_recipe(rounds), folder / "data", folder / "run", "cpu", 0)
 
 
 def _spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -62,17 +72,9 @@ def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeyp
     assert run_pipeline(settings) == records
     assert len(ran) == 3  # the second time there was nothing to do
 
-    # Records of an older version, which did not know some setting yet.
-    file = tmp_path / "run" / "run.json"
-    older = json.loads(file.read_text())
-    del older[2]["settings"]["no_reward_limit"]
-    file.write_text(json.dumps(older))
-    run_pipeline(settings)
-    assert len(ran) == 3
-
-    # More generations: the search goes on, what came before is left alone, and the score is made anew.
-    longer = {**OVERRIDES, "train-controller": {**OVERRIDES["train-controller"], "generations": 4}}
-    records = run_pipeline(replace(settings, overrides=longer))
+    # More generations: the search goes on, what came before is left alone, and the score is made again.
+    longer = settings.recipe.adapted(overrides={"train-controller": {"generations": 4}})
+    records = run_pipeline(replace(settings, recipe=longer))
     assert ran[3:] == ["train-controller", "test"]
     assert records[3].figures["generations"] == 4
 
@@ -136,18 +138,45 @@ def test_a_later_round_killed_within_a_stage_ends_as_the_whole_one(
     assert [record.output for record in found[:-1]] == [record.output for record in expected[:-1]]
 
 
-def test_the_last_rounds_have_values_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    laptop = {
-        "later-rounds": {"rollouts": {"episodes": 3, "max_steps": 5}},
-        "last-rounds": [{"rounds": 2, "rollouts": {"max_steps": 7, "episodes": 2}}, {"rounds": 1, "rollouts": {}}],
-        "rounds": {"default": 5, "vae": 1},
-    }
-    monkeypatch.setitem(TASKS, TOY, replace(TASKS[TOY], laptop=laptop))
-    settings = replace(_settings(tmp_path, rounds=5), preset="laptop", overrides={"rollouts": {"episodes": 6}})
-    limits = [pipeline.stage_settings(settings, "rollouts", number) for number in range(5)]
-    assert [each.max_steps for each in limits] == [None, 5, 7, 7, 5]
-    assert [each.episodes for each in limits] == [6, 9, 11, 13, 16]
-    assert pipeline.stage_settings(replace(settings, rounds=1), "rollouts", 0).max_steps is None
+def test_a_run_keeps_its_recipe_which_makes_it_again(tmp_path: Path) -> None:
+    first = run_pipeline(_settings(tmp_path / "first", rounds=2))
+    kept = load_recipe(tmp_path / "first" / "run" / "recipe.toml")
+    again = run_pipeline(PipelineSettings(kept, tmp_path / "again" / "data", tmp_path / "again" / "run", "cpu", 0))
+    assert [record.settings for record in again] == [record.settings for record in first]
+    assert [record.output for record in again[:-1]] == [record.output for record in first[:-1]]
+    text = (tmp_path / "first" / "run" / "recipe.toml").read_text()
+    assert (tmp_path / "again" / "run" / "recipe.toml").read_text() == text
+    assert "learning_rate = 0.001" in text  # the defaults too
+
+
+def test_the_recipe_is_kept_before_the_first_stage_and_replaced_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path)
+
+    def die(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(pipeline._RUNNERS, "rollouts", die)
+    for episodes in (6, 7):
+        recipe = settings.recipe.adapted(overrides={"rollouts": {"episodes": episodes}})
+        with pytest.raises(KeyboardInterrupt):
+            run_pipeline(replace(settings, recipe=recipe))
+        assert load_recipe(settings.run / "recipe.toml").options("rollouts")["episodes"] == episodes
+
+
+def test_rounds_have_only_the_stages_that_the_recipe_lists(tmp_path: Path) -> None:
+    """The second round has another search alone, on the same data, V and M; the third has nothing but a test."""
+    first = {stage: FIRST[stage] for stage in ("rollouts", "train-vae", "train-mdrnn", "train-controller")}
+    second = {"train-controller": {**FIRST["train-controller"], "init": "scratch"}}
+    recipe = Recipe("toy", (first, second, {"test": FIRST["test"]}), env=TOY)
+    records = run_pipeline(PipelineSettings(recipe, tmp_path / "data", tmp_path / "run", "cpu", 0))
+    assert [(record.round, record.stage) for record in records] == [
+        *((0, stage) for stage in first),
+        *((1, stage) for stage in second),
+        (2, "test"),
+    ]
+    assert records[4].figures["generations"] == 6
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(
@@ -164,7 +193,7 @@ def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(
     assert ran[3:] == ["rollouts", "train-vae", "train-mdrnn", "train-controller", "test"]
     file = tmp_path / "run" / "run.json"
     file.write_text(file.read_text().replace('"round": 0', '"round": 1'))
-    with pytest.raises(VmcError, match="has 2 rounds already"):
+    with pytest.raises(VmcError, match="has 2 rounds already, and the recipe toy has 1"):
         run_pipeline(settings)
 
 
@@ -180,9 +209,9 @@ def test_a_damaged_run_file_is_told(tmp_path: Path) -> None:
 def test_a_round_counts_its_own_seconds(
     before: list[float], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stage counts them over all rounds: here 10. It may have had nothing to do, or have begun anew."""
+    """A stage counts them over all rounds: here 10. It may have had nothing to do, or have begun again."""
     monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: (10.0, {}))
     records = [pipeline.StageRecord(n, "train-mdrnn", {}, seconds, {}, "") for n, seconds in enumerate(before)]
     settings = _settings(tmp_path)
-    chosen = pipeline.stage_settings(settings, "train-mdrnn", 0)
-    assert pipeline._run_stage(settings, records, 2, "train-mdrnn", chosen).seconds == expected
+    due = next(due for due in due_stages(settings.recipe) if due.stage == "train-mdrnn")
+    assert pipeline._run_stage(settings, records, due._replace(round=2)).seconds == expected
