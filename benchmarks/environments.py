@@ -75,7 +75,7 @@ def _row(env: str, folder: Path, workers: int, generations: int | None) -> dict[
     places = ["--data", str(data), "--run", str(run), "--workers", str(workers)]
     subprocess.run([sys.executable, "-m", *command, *places], check=True)
     test, records = (json.loads((run / name).read_text()) for name in ("test.json", "run.json"))
-    found = {record["stage"]: record["figures"] for record in records}
+    found = {record["stage"]: record["metrics"] for record in records}
     threshold = gym.spec(env.split(",", maxsplit=1)[0]).reward_threshold
     return {
         "env": env,

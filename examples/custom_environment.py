@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
     )
     # No workers: the environment is known in this process only.
     settings = PipelineSettings(recipe, folder / "data", folder / "run", device="cpu", workers=0)
-    score = run_pipeline(settings)[-1].figures
+    score = run_pipeline(settings)[-1].metrics
     print(f"mean return {score['mean']:.1f} +- {score['std']:.1f}; a point that stands still has about -27")
 
 

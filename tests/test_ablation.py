@@ -67,7 +67,7 @@ def test_the_dreams_row_never_takes_its_fitness_from_reality(toy_session: ToyRun
     assert lines
     assert all(line["dream"] for line in lines)
     (row,) = json.loads((tmp_path / "ablation.json").read_text())
-    frames = sum(record["figures"].get("real steps", 0) for record in json.loads(_read(tmp_path, "run.json")))
+    frames = sum(record["metrics"].get("real steps", 0) for record in json.loads(_read(tmp_path, "run.json")))
     assert row["real_frames"] > frames  # the data as well
 
 

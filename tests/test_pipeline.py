@@ -68,7 +68,7 @@ def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeyp
     assert ran == ["train-mdrnn", "train-controller", "test"]
     assert [record.stage for record in records] == ["rollouts", "train-vae", *ran]
     assert all(record.seconds > 0 for record in records)
-    assert json.loads((tmp_path / "run" / "test.json").read_text())["mean"] == records[-1].figures["mean"]
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["mean"] == records[-1].metrics["mean"]
     assert run_pipeline(settings) == records
     assert len(ran) == 3  # the second time there was nothing to do
 
@@ -76,7 +76,7 @@ def test_the_chain_resumes_at_the_first_unfinished_stage(tmp_path: Path, monkeyp
     longer = settings.recipe.adapted(overrides={"train-controller": {"generations": 4}})
     records = run_pipeline(replace(settings, recipe=longer))
     assert ran[3:] == ["train-controller", "test"]
-    assert records[3].figures["generations"] == 4
+    assert records[3].metrics["generations"] == 4
 
 
 def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_second_round_collects_with_c_and_goes_on(tmp_path: Path) -> None:
     dataset = RolloutDataset(tmp_path / "data")
     policies = [dataset.sources[episode.path].policy["name"] for episode in dataset.episodes]
     assert policies == ["brownian"] * 6 + ["controller"] * 4
-    assert records[7].figures["generations"] == 6  # three more, from the first round's best
+    assert records[7].metrics["generations"] == 6  # three more, from the first round's best
     shutil.rmtree(tmp_path / "run" / "controller")
     again = run_pipeline(_settings(tmp_path, rounds=2))
     assert [record.stage for record in again] == [record.stage for record in records]
@@ -176,7 +176,7 @@ def test_rounds_have_only_the_stages_that_the_recipe_lists(tmp_path: Path) -> No
         *((1, stage) for stage in second),
         (2, "test"),
     ]
-    assert records[4].figures["generations"] == 6
+    assert records[4].metrics["generations"] == 6
 
 
 def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(

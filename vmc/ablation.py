@@ -165,7 +165,7 @@ def _dream(settings: AblationSettings, run: Path) -> Cost:
     data = run / "data"
     records = run_pipeline(PipelineSettings(recipe, data, run, settings.device, settings.workers))
     # The search counts its steps over all rounds.
-    real_steps = [record.figures.get("real steps", 0) for record in records if record.stage == "train-controller"]
+    real_steps = [record.metrics.get("real steps", 0) for record in records if record.stage == "train-controller"]
     frames = RolloutDataset(data).num_frames + real_steps[-1]
     return Cost(int(frames), sum(record.seconds for record in records))
 

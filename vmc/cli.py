@@ -314,7 +314,7 @@ def ablate(
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="For V, M."
 )
-@click.option("--json", "path", type=_FILE, help="Also write the figures, with machine and versions, to this file.")
+@click.option("--json", "path", type=_FILE, help="Also write the rates, with machine and versions, to this file.")
 def bench(rounds: int, steps: int, only: tuple[str, ...], device: str, path: Path | None) -> None:
     """Measure speed, as ratios to named baselines in the same run."""
     from vmc.bench.suite import run_benches

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmc.envs import check_env
 from vmc.errors import VmcError
+from vmc.models.dynamics import find_kind
 from vmc.models.vision import choose_vision
 from vmc.recipes import DueStage, Recipe, completed, due_stages, to_toml
 from vmc.stages.collect import collect
@@ -21,7 +22,7 @@ from vmc.storage.checkpoint import read_sidecar
 from vmc.storage.files import locked, replacing, sha256_of, write_json
 from vmc.storage.rollouts import RolloutDataset
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 RECIPE = "recipe.toml"
 _HEADER = """\
@@ -50,7 +51,7 @@ class PipelineSettings:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One finished stage of one round: its settings, its seconds, the figures that matter, and what it made.
+    """One finished stage of one round: its settings, its seconds, the metrics that matter, and what it made.
 
     `output` is the fingerprint of the data or the SHA-256 of the model. As long as the last output of each stage is
     still what lies on the disk, the records hold; what was changed or removed since is made again.
@@ -60,7 +61,7 @@ class StageRecord:
     stage: str
     settings: dict[str, Any]
     seconds: float
-    figures: Figures
+    metrics: Metrics
     output: str
 
 
@@ -94,6 +95,8 @@ def _check_before_any_work(due: list[DueStage]) -> None:
     for stage in due:
         if stage.stage == "train-vae":
             choose_vision(stage.settings.vision, stage.settings.env, preprocessing)
+        if stage.stage == "train-mdrnn":
+            find_kind(stage.settings.dynamics)
 
 
 def _keep_recipe(settings: PipelineSettings) -> None:
@@ -102,12 +105,12 @@ def _keep_recipe(settings: PipelineSettings) -> None:
 
 
 def _run_stage(settings: PipelineSettings, before: list[StageRecord], due: DueStage) -> StageRecord:
-    seconds, figures = _RUNNERS[due.stage](settings, due.settings)
+    seconds, metrics = _RUNNERS[due.stage](settings, due.settings)
     if due.stage in _CUMULATIVE:
         earlier = sum(record.seconds for record in before if record.stage == due.stage)
         # A stage that had nothing to do has exactly what it had; one with less had its folder removed.
         seconds = max(seconds - earlier, 0.0) if seconds > 0.99 * earlier else seconds
-    return StageRecord(due.round, due.stage, asdict(due.settings), seconds, figures, _output(settings, due.stage))
+    return StageRecord(due.round, due.stage, asdict(due.settings), seconds, metrics, _output(settings, due.stage))
 
 
 def _is_recorded(records: list[StageRecord], position: int, due: DueStage) -> bool:
@@ -153,39 +156,39 @@ def _output(settings: PipelineSettings, stage: str) -> str:
         return ""
 
 
-def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
     done = collect(stage, settings.data, settings.run, settings.workers)
     return done.seconds, {"episodes": done.num_episodes, "frames": done.num_frames, "mean return": done.mean_return}
 
 
-def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
-    counters = train_vae(stage, settings.data, settings.run, settings.device)
-    return counters.seconds, {name: counters.best[name] for name in ("reconstruction", "kl")}
+def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+    state = train_vae(stage, settings.data, settings.run, settings.device)
+    return state.seconds, {name: state.best[name] for name in ("reconstruction", "kl")}
 
 
-def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
-    counters, report = train_mdrnn(stage, settings.data, settings.run, settings.device)
+def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+    state, report = train_mdrnn(stage, settings.data, settings.run, settings.device)
     names = {
         "nll_per_dimension": "NLL",
         "reward_explained_variance": "reward EV",
         "dream_error_50": "dream error",
     }
-    return counters.seconds, {label: report[name] for name, label in names.items() if name in report}
+    return state.seconds, {label: report[name] for name, label in names.items() if name in report}
 
 
-def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
-    counters = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
-    assert counters.best_return is not None
-    figures = {"generations": counters.generation, "validation return": counters.best_return}
-    return counters.seconds, figures | {f"{place} steps": n for place, n in counters.num_steps.items() if n}
+def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+    state = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
+    assert state.best_return is not None
+    metrics = {"generations": state.generation, "validation return": state.best_return}
+    return state.seconds, metrics | {f"{place} steps": n for place, n in state.num_steps.items() if n}
 
 
-def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Figures]:
+def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
     result = evaluate_controller(stage, settings.data, settings.run, settings.device, settings.workers)
     return result["seconds"], {name: result[name] for name in ("mean", "std", "min", "max")}
 
 
-_RUNNERS: dict[str, Callable[[PipelineSettings, Any], tuple[float, Figures]]] = {
+_RUNNERS: dict[str, Callable[[PipelineSettings, Any], tuple[float, Metrics]]] = {
     "rollouts": _rollouts,
     "train-vae": _vae,
     "train-mdrnn": _mdrnn,

@@ -96,7 +96,7 @@ def _found(file: Path, env: str) -> dict[str, Any]:
         row = next(row for row in content if row["env"] == env)
         return {**row, "hours": row["seconds"] / 3600, "real_frames": row["real_steps"]}
     records = json.loads((file.parent / "run.json").read_text())
-    figures = [record["figures"] for record in records]
+    figures = [record["metrics"] for record in records]
     frames = [each["frames"] for each in figures if "frames" in each][-1]
     steps = [each["real steps"] for each in figures if "real steps" in each][-1]
     seconds = sum(record["seconds"] for record in records)

@@ -63,8 +63,8 @@ def test_onto_itself_is_refused(toy: ToyRun) -> None:
 
 def test_the_card_tells_the_copys_score_and_how_it_was_made(toy: ToyRun, tmp_path: Path) -> None:
     records = [
-        {"round": 0, "stage": "rollouts", "settings": {"seed": 7}, "seconds": 75.0, "figures": {"episodes": 14}},
-        {"round": 1, "stage": "test", "settings": {"seed": 7}, "seconds": 5.0, "figures": {"mean": 12.5}},
+        {"round": 0, "stage": "rollouts", "settings": {"seed": 7}, "seconds": 75.0, "metrics": {"episodes": 14}},
+        {"round": 1, "stage": "test", "settings": {"seed": 7}, "seconds": 5.0, "metrics": {"mean": 12.5}},
     ]
     (toy.run / "run.json").write_text(json.dumps(records))
     arguments = ["export", "--run", str(toy.run), "--to", str(tmp_path / "gift"), "--episodes", "3", "--workers", "0"]

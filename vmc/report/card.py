@@ -54,7 +54,7 @@ def _recipe(records: Sequence[Any], test: Mapping[str, Any]) -> list[str]:
     total = sum(record["seconds"] for record in records)
     rows = [
         f"| {record['round'] + 1} | {record['stage']} | {duration(record['seconds'])} | "
-        + ", ".join(f"{name} {value:,.5g}" for name, value in record["figures"].items())
+        + ", ".join(f"{name} {value:,.5g}" for name, value in record["metrics"].items())
         + " |"
         for record in records
     ]

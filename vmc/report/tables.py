@@ -10,23 +10,23 @@ from rich.table import Table
 
 
 def print_records(records: Sequence[Any]) -> None:
-    """Prints each stage's time and figures to stdout, and below them the score of the last test, if there was one.
+    """Prints each stage's time and metrics to stdout, and below them the score of the last test, if there was one.
 
     Args:
         records: `StageRecord`s in order.
     """
-    table = Table("stage", "time", "figures")
+    table = Table("stage", "time", "metrics")
     rounds = {record.round for record in records}
     for record in records:
         stage = f"{record.stage} (round {record.round + 1})" if len(rounds) > 1 else record.stage
-        figures = "  ".join(f"{name} {value:,.5g}" for name, value in record.figures.items())
-        table.add_row(stage, duration(record.seconds), figures)
+        metrics = "  ".join(f"{name} {value:,.5g}" for name, value in record.metrics.items())
+        table.add_row(stage, duration(record.seconds), metrics)
     table.add_section()
     table.add_row("all", duration(sum(record.seconds for record in records)), "")
     console = _wide_console()
     console.print(table)
     for record in [record for record in records if record.stage == "test"][-1:]:
-        score, settings = record.figures, record.settings
+        score, settings = record.metrics, record.settings
         console.print(
             f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
             f"over {settings['episodes']} unseen episodes",
