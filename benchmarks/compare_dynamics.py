@@ -26,10 +26,10 @@ from vmc.control.dream_fitness import DreamJob, DreamWorker
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamWorld
-from vmc.envs import action_map_of, make_env
-from vmc.models.backbones import BACKBONES
+from vmc.envs import action_map_from_json
 from vmc.models.checkpoints import vae_checkpoint, vae_folder
-from vmc.models.controller import ControllerSettings
+from vmc.models.controller import LinearSettings
+from vmc.models.dynamics import KINDS as DYNAMICS
 from vmc.models.loading import load_dynamics
 from vmc.recipes import DEFAULT_PRESET, find_recipe, first_settings
 from vmc.stages.device import choose_device
@@ -43,7 +43,7 @@ from vmc.storage.latents import Latents
 from vmc.storage.rollouts import RolloutDataset
 
 POPULATION, ROLLOUTS, HORIZON = 64, 16, 64
-KINDS = [*((dynamics, "per-dimension") for dynamics in BACKBONES), ("lstm", "shared")]
+KINDS = [*((dynamics, "per-dimension") for dynamics in DYNAMICS), ("lstm", "shared")]
 
 
 def body(run: Path, folder: Path) -> Path:
@@ -62,7 +62,6 @@ def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) ->
         "dynamics": settings.dynamics,
         "mixture": settings.mixture,
         "parameters": sum(p.numel() for p in dynamics.parameters()),
-        "backbone_parameters": sum(p.numel() for p in dynamics.get_submodule(settings.dynamics).parameters()),
         "epochs": counters.epoch,
         "best_epoch": checkpoint.info["epoch"],
         "training_seconds": counters.seconds,
@@ -80,22 +79,25 @@ def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[
     test = make_settings(EvaluateSettings, env, {"episodes": options.episodes, "seed": options.seed})
     result = evaluate_controller(test, data, run, options.device, options.workers)
     figures = {name: result[name] for name in ("mean", "std", "ci95")}
-    return {**figures, "episodes": options.episodes, "looks": counters.best_return, "search_seconds": counters.seconds}
+    return {
+        **figures,
+        "episodes": options.episodes,
+        "validation_return": counters.best_return,
+        "search_seconds": counters.seconds,
+    }
 
 
-def make_worker(env: str, latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, int]:
+def make_worker(latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, int]:
     """Dreams of this M that never end early, so that the batch stays full; and the length of C's vector."""
     dynamics, checkpoint = load_dynamics(run, vae_checkpoint(run))
     dynamics.termination.bias.fill_(-1e6)
     dynamics.to(device)
-    made = make_env(env)
-    action_map = action_map_of(env, made)
-    made.close()
-    shape = ControllerSettings(dynamics.settings.latent_size, dynamics.settings.hidden_size, action_map.size)
+    action_map, sizes = action_map_from_json(checkpoint.info["action_map"]), dynamics.feature_sizes
+    shape = LinearSettings("zh", sizes["z"] + sizes["h"], action_map.size)
     info = checkpoint.info
     starts = record_starts(dynamics, latents, latents.validation(), info["sample_latents"], 0, info["no_reward_limit"])
-    world = DreamWorld(dynamics, DreamSettings(horizon=HORIZON))
-    return DreamWorker(world, starts, starts, shape, action_map), shape.num_parameters
+    settings = DreamSettings(horizon=HORIZON)
+    return DreamWorker(DreamWorld(dynamics), settings, starts, starts, shape, action_map), shape.num_parameters
 
 
 def dream_speeds(workers: list[tuple[DreamWorker, int]], rounds: int) -> list[list[float]]:
@@ -136,7 +138,7 @@ def main() -> None:
         run = body(options.run, options.out.with_suffix("") / f"{dynamics}-{mixture}")
         rows.append(measure(settings, options.data, run, options.device))
         rows[-1]["score"] = score(env, options.data, run, options)
-        workers.append(make_worker(env, latents, run, device))
+        workers.append(make_worker(latents, run, device))
         chosen = asdict(settings)
     for row, rates in zip(rows, dream_speeds(workers, options.rounds), strict=True):
         row["dream_steps_per_second"] = {"median": float(np.median(rates)), "rounds": rates}

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from vmc.envs import make_env
+from vmc.envs import BoxActionMap, make_env
 from vmc.envs.doom import EngineSettings, TakeCover
-from vmc.episode import Action, Frame, Limits, Policy, run_episode
+from vmc.episode import Decision, Frame, Limits, Policy, run_episode
 from vmc.policies import RandomPolicy
 from vmc.seeding import env_seed, stream
 
@@ -39,11 +39,11 @@ class Held:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng, self._tic = rng, 0
 
-    def act(self, frame: Frame) -> Action:
+    def act(self, frame: Frame) -> Decision:
         if self._tic % self.tics == 0:
             self._action = self._rng.uniform(-1, 1, 1).astype(np.float32)
         self._tic += 1
-        return self._action
+        return Decision(self._action)
 
 
 class Recorder:
@@ -53,12 +53,12 @@ class Recorder:
         self._rng, self._tic = rng, 0
         self._every = int(rng.integers(1, 11))
 
-    def act(self, frame: Frame) -> Action:
+    def act(self, frame: Frame) -> Decision:
         if self._tic % self._every == 0:
             self._action = self._rng.uniform(-1, 1, 1).astype(np.float32)
             self._every = int(self._rng.integers(1, 11))
         self._tic += 1
-        return self._action
+        return Decision(self._action)
 
 
 class Buttons:
@@ -67,26 +67,20 @@ class Buttons:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def act(self, frame: Frame) -> Action:
+    def act(self, frame: Frame) -> Decision:
         left, right = self._rng.integers(0, 2, 2)
-        return np.array([right - left], np.float32)
+        return Decision(np.array([right - left], np.float32))
 
 
 class Stay:
     def reset(self, rng: np.random.Generator) -> None: ...
 
-    def act(self, frame: Frame) -> Action:
-        return np.zeros(1, np.float32)
-
-
-class _Space:
-    """All that `RandomPolicy` reads of a action_map."""
-
-    low, high = np.array([-1], np.float32), np.array([1], np.float32)
+    def act(self, frame: Frame) -> Decision:
+        return Decision(np.zeros(1, np.float32))
 
 
 def _held_1_to_10() -> Policy:
-    return RandomPolicy(_Space())  # type: ignore[arg-type]
+    return RandomPolicy(BoxActionMap.from_bounds([-1], [1]))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import gymnasium as gym
 import numpy as np
 
 from vmc.envs import ActionMap, action_map_of, env_slug, make_env
-from vmc.episode import Action, Frame, run_episode
+from vmc.episode import Decision, Frame, run_episode
 from vmc.seeding import env_seed, stream
 from vmc.storage.rollouts import RolloutDataset
 
@@ -44,8 +44,8 @@ class _Uniform:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def act(self, frame: Frame) -> Action:
-        return self._action_map.sample(self._rng)
+    def act(self, frame: Frame) -> Decision:
+        return Decision(self._action_map.sample(self._rng))
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import statistics
 import time
 
+import numpy as np
 import torch
 
-from vmc.bench.models import make_latents
+from vmc.bench.models import LATENT_SIZE, make_latents
 from vmc.config import make_settings
 from vmc.envs import CARRACING, TAKE_COVER
 from vmc.stages.settings import TrainMDRNNSettings
@@ -22,7 +23,8 @@ _LENGTH, _ROUNDS = 256, 3
 def _rate(env: str, batch_size: int, threads: int) -> float:
     torch.set_num_threads(threads)
     settings = make_settings(TrainMDRNNSettings, env, {"epochs": 1, "batch_size": batch_size})
-    training = DynamicsTraining(settings, make_latents(2 * batch_size, _LENGTH), torch.device("cpu"))
+    latents, mask = make_latents(2 * batch_size, _LENGTH), np.ones(LATENT_SIZE, bool)
+    training = DynamicsTraining(settings, latents, mask, torch.device("cpu"))
     batch = training.batch(0, 0)
     training.train_batch(batch)
     rates = []

@@ -1,37 +1,39 @@
-"""Dreams with a run's M: a batch of dreams in which C never acts, and what they promise.
+"""Dreams with a run's M: a batch of dreams under C, and one in which C never acts; what they promise.
 
-python examples/dream.py results/carracing
+python examples/dream.py results/carracing-full
 """
 
 from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 
-from vmc import Noise, load_run
+from vmc import Noise, draw_noise, load_run
 
 DREAMS, STEPS = 64, 100
 
 
 def main(path: str) -> None:
     run = load_run(path)
-    world = run.dream(temperature=1.0)
-    generator = torch.Generator().manual_seed(0)
-    chosen = torch.randint(len(run.starts), (DREAMS,), generator=generator)
-    starts = run.starts.selected(chosen.numpy())
-    latents, hidden = starts.means, starts.hidden
-    action = torch.zeros(DREAMS, run.dynamics.settings.action_size)  # the same action for ever
-    total, alive = torch.zeros(DREAMS), torch.ones(DREAMS, dtype=torch.bool)
-    for _ in range(STEPS):
-        uniform = torch.rand(DREAMS, world.latent_size, generator=generator)
-        normal = torch.randn(DREAMS, world.latent_size, generator=generator)
-        noise = Noise(uniform, normal, torch.rand(DREAMS, generator=generator))
-        latents, hidden, rewards, terminated = world.step(latents, hidden, action, noise)
-        total += torch.where(alive, rewards, 0)
-        alive &= ~terminated
-    print(f"{DREAMS} dreams of {STEPS} steps: return {total.mean():.2f} +- {total.std():.2f}, {int(alive.sum())} alive")
+    world, act = run.dream(), run.batch_controller()
+    for name, policy in (("C", act), ("no action", lambda features: torch.zeros_like(act(features)))):
+        generators = np.random.default_rng(0).spawn(DREAMS)  # each dream has its own
+        state = run.starts.draw(generators)
+        noise = draw_noise(generators, STEPS, world.noise_sizes, torch.device("cpu"))
+        total, alive = torch.zeros(DREAMS), torch.ones(DREAMS, dtype=torch.bool)
+        for t in range(STEPS):
+            actions = policy(world.features(state))
+            step = world.step(state, actions, Noise(*(numbers[t] for numbers in noise)), run.settings)
+            total += torch.where(alive, step.rewards, 0)
+            alive &= ~step.terminated
+            state = step.state
+        returns = f"return {total.mean():.2f} +- {total.std():.2f}, {int(alive.sum())} alive"
+        print(f"{name}: {DREAMS} dreams of {STEPS} steps: {returns}")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main(sys.argv[1])

@@ -12,6 +12,7 @@ PPO sees [z, h], what C sees, and no real step until the test: the toy pays at m
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from vmc.envs import make_env
-from vmc.models.agent import Memory
+from vmc import make_env, run_episode
+from vmc.models.agent import Agent
 from vmc.models.checkpoints import dynamics_checkpoint, vae_checkpoint
-from vmc.models.vision import Vision
+from vmc.models.dynamics import make_step
+from vmc.models.vision.encoder import Encoder
 
 
 class DreamsForSB3(VecEnv):
@@ -65,29 +67,39 @@ class DreamsForSB3(VecEnv):
         return [False] * self.num_envs
 
 
+class PPOController:
+    """A `vmc.models.controller.Controller`: what V and M make of the frames goes to PPO."""
+
+    def __init__(self, policy: PPO) -> None:
+        self._policy = policy
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """PPO has no state of its own."""
+
+    def act(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._policy.predict(np.concatenate([features["z"], features["h"]]), deterministic=True)[0]
+
+
+class AsTheyAre:
+    """PPO's actions are the environment's own, so there is nothing to map."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs
+
+
 def real_returns(run: Path, policy: PPO, episodes: int) -> list[float]:
     """The policy's returns in the real environment, where V and M make [z, h] of the frames."""
     vae = vae_checkpoint(run)
     dynamics = dynamics_checkpoint(run, vae)
-    vision, memory = Vision(vae.weights), Memory(dynamics.weights)
     env = make_env(vae.info["env"])
-    returns = []
-    for episode in range(episodes):
-        memory.reset()
-        rng = np.random.default_rng(episode)
-        frame, _ = env.reset(seed=1_000_000 + episode)
-        returns.append(0.0)
-        ended = False
-        while not ended:
-            z, log_variance = vision.encode(frame)
-            if dynamics.info["sample_latents"]:
-                z = z + np.exp(0.5 * log_variance) * rng.standard_normal(len(z), np.float32)
-            action, _ = policy.predict(np.concatenate([z, memory.h]), deterministic=True)
-            memory.step(z, action)
-            frame, reward, terminated, truncated, _ = env.step(action)
-            returns[-1] += float(reward)
-            ended = terminated or truncated
-    return returns
+    step = make_step(dynamics.info["kind"], dynamics.weights, dynamics.graphs)
+    agent = Agent(Encoder(vae), step, AsTheyAre(env.action_space.shape[0]), dynamics.info["sample_latents"])
+    agent.use(PPOController(policy))
+    seeds = range(1_000_000, 1_000_000 + episodes)
+    return [run_episode(env, agent, seed, np.random.default_rng(seed)).episode_return for seed in seeds]
 
 
 def main() -> None:

@@ -82,7 +82,9 @@ def test_help_imports_no_torch() -> None:
         ["rollouts", "--episodes", "0"],
         ["rollouts", "--policy", "clever"],
         ["train-vae", "--learning-rate", "0"],
-        ["train-mdrnn", "--dynamics", "transformer"],
+        ["train-mdrnn", "--mixture", "none"],
+        ["train-controller", "--init", "last"],
+        ["train-controller", "--validate-in", "mind"],
         ["train-controller", "--population-size", "3"],
         ["train-controller", "--temperature", "-1"],
         ["test", "--episodes", "one"],
@@ -107,7 +109,10 @@ def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
     )
     _assert_told(_run("run", *shared, "--set", "test.episodes=1"), "episodes is 1; it must be at least 2")
     _assert_told(_run("run", *shared, "--set", "train-vae.epochs=many"), "must be of type int")
-    _assert_told(_run("run", *shared, "--set", "train-mdrnn.dynamics=rnn"), "dynamics", "neural-ode")
+    _assert_told(
+        _run("run", *shared, "--set", "train-mdrnn.dynamics=rnn"), "There is no M of kind 'rnn'", "module:Class"
+    )
+    _assert_told(_run("run", *shared, "--set", "train-vae.vision=eye"), "There is no V of kind 'eye'", "module:Class")
     assert not list(tmp_path.iterdir())
 
 
@@ -141,6 +146,17 @@ def test_a_run_of_another_environment_is_told(toy: ToyRun) -> None:
     _assert_told(_run("test", "--run", str(toy.run)), "trained on vmc/Toy-v0, not on CarRacing-v3")
 
 
+def test_an_unknown_kind_of_model_is_told(toy: ToyRun) -> None:
+    _assert_told(_run(*_command("train-mdrnn", toy.data.parent), "--dynamics", "transformer"), "There is no M of kind")
+    command = _command("train-vae", toy.data.parent)
+    _assert_told(_run(*command, "--vision", "no_such:Own"), "V of kind 'no_such:Own' cannot be imported", "PYTHONPATH")
+
+
+def test_validation_in_the_dream_needs_the_dream(toy: ToyRun) -> None:
+    command = _command("train-controller", toy.data.parent, validate_in="dream", workers=0)
+    _assert_told(_run(*command), "validated in the dream, but its fitness is real", "--dream")
+
+
 def test_too_few_episodes(tmp_path: Path) -> None:
     assert _run(*_command("rollouts", tmp_path, episodes=3, workers=0)).exit_code == 0
     _assert_told(_run(*_command("train-vae", tmp_path)), "3 episodes are too few", "--episodes 4")
@@ -160,7 +176,7 @@ def test_an_interrupted_stage_must_be_finished_first(toy: ToyRun) -> None:
 
 def _epoch(toy: ToyRun) -> int:
     # The sidecar alone: its files may be replaced while they are read.
-    return int(read_sidecar(toy.run / "vae", "latest", "")["info"]["counters"]["epoch"])
+    return int(read_sidecar(toy.run / "vae", "latest", "")["info"]["state"]["epoch"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -347,6 +363,18 @@ def test_a_run_without_its_data_is_dreamed_from_the_moments_it_keeps(toy: ToyRun
 
 def _search(toy: ToyRun) -> Result:
     return _run(*_command("train-controller", toy.data.parent, generations=1, workers=0), "--dream")
+
+
+def test_a_dream_is_by_default_that_of_the_runs_c(toy: ToyRun) -> None:
+    shutil.rmtree(toy.run / "controller")
+    values = {"generations": 1, "temperature": 2.0, "horizon": 13, "workers": 0}
+    assert _run(*_command("train-controller", toy.data.parent, **values), "--dream").exit_code == 0
+    command = _command("test", toy.data.parent, episodes=4)
+    result = _run(*command, "--dream")
+    assert "the dream at temperature 2.0" in result.stdout
+    rows = json.loads((toy.run / "test-dream.json").read_text())["episodes"]
+    assert max(row["episode_length"] for row in rows) <= 13
+    assert "the dream at temperature 0.5" in _run(*command, "--dream", "--temperature", "0.5").stdout
 
 
 def test_a_temperature_that_is_no_number_is_wrong_usage(toy: ToyRun) -> None:

@@ -1,5 +1,6 @@
 """The one loop that steps an environment, on a scripted environment: exact sequences."""
 
+import itertools
 from typing import Any
 
 import gymnasium as gym
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
+from vmc.episode import Decision, EpisodeResult, Limits, Trajectory, iterate_episode, run_episode
 from vmc.errors import VmcError
 
 
@@ -51,8 +52,8 @@ class EchoPolicy:
         self.resets += 1
         self._rng = rng
 
-    def act(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.array([frame[0, 0, 0], self._rng.uniform()], np.float32)
+    def act(self, frame: npt.NDArray[np.uint8]) -> Decision:
+        return Decision(np.array([frame[0, 0, 0], self._rng.uniform()], np.float32))
 
 
 def _run(env: ScriptedEnv, limits: Limits | None = None, trajectory: Trajectory | None = None) -> EpisodeResult:
@@ -117,7 +118,7 @@ def test_a_limit_does_not_hide_a_termination_in_the_same_step() -> None:
         ([1.0] * 12, 12),  # always a reward: the environment's own end
     ],
 )
-def test_stall_steps_are_exact(rewards: list[float], length: int) -> None:
+def test_the_no_reward_limit_is_exact(rewards: list[float], length: int) -> None:
     outcome = _run(ScriptedEnv(rewards, terminated_at=12), Limits(no_reward_limit=3))
     assert outcome.episode_length == length
     assert outcome.truncated is (length < 12)
@@ -135,3 +136,61 @@ def test_flags_and_return_are_plain_python_numbers() -> None:
     outcome = _run(ScriptedEnv([np.float32(1.0)] * 2, terminated_at=2))  # type: ignore[list-item]
     types = [type(value) for value in (outcome.episode_return, outcome.terminated, outcome.truncated)]
     assert types == [float, bool, bool]
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_steps=3), Limits(no_reward_limit=2)])
+def test_the_steps_of_an_episode_are_whole_transitions(limits: Limits) -> None:
+    """Each step is (o_t, a_t, r_{t+1}, terminated, truncated, o_{t+1}), and begins where the one before ended."""
+    env = ScriptedEnv([0.5, -1.0, -1.0, 2.0, 3.0], terminated_at=5)
+    steps = list(iterate_episode(env, EchoPolicy(), 11, np.random.default_rng(3), limits))
+    assert [int(step.frame[0, 0, 0]) for step in steps] == list(range(len(steps)))
+    assert [int(step.next_frame[0, 0, 0]) for step in steps] == list(range(1, len(steps) + 1))
+    assert all(step.next_frame is after.frame for step, after in itertools.pairwise(steps))
+    assert [step.reward for step in steps] == [0.5, -1.0, -1.0, 2.0, 3.0][: len(steps)]
+    np.testing.assert_array_equal([step.decision.action for step in steps], env.seen_actions)
+    # The action of a step was decided at its own frame.
+    assert [int(step.decision.action[0]) for step in steps] == list(range(len(steps)))
+    assert not any(step.terminated or step.truncated for step in steps[:-1])
+    assert len(steps) == (5 if limits == Limits() else 3)
+    assert (steps[-1].terminated, steps[-1].truncated) == (limits == Limits(), limits != Limits())
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_steps=3), Limits(no_reward_limit=2)])
+def test_a_whole_episode_is_the_sum_of_its_steps(limits: Limits) -> None:
+    def env() -> ScriptedEnv:
+        return ScriptedEnv([0.5, -1.0, -1.0, 2.0, 3.0], terminated_at=5)
+
+    trajectory = Trajectory()
+    outcome = _run(env(), limits, trajectory)
+    steps = list(iterate_episode(env(), EchoPolicy(), 11, np.random.default_rng(3), limits))
+    last, total = steps[-1], sum(step.reward for step in steps)
+    assert outcome == EpisodeResult(11, total, len(steps), last.terminated, last.truncated)
+    np.testing.assert_array_equal(trajectory.frames, [steps[0].frame, *(step.next_frame for step in steps)])
+    np.testing.assert_array_equal(trajectory.actions, [step.decision.action for step in steps])
+    assert trajectory.rewards == [step.reward for step in steps]
+
+
+def test_an_episode_goes_on_only_as_far_as_it_is_asked() -> None:
+    """So that a viewer can stop, and change its policy, between two steps."""
+    env = ScriptedEnv([1.0] * 5, terminated_at=5)
+    steps = iterate_episode(env, EchoPolicy(), 11, np.random.default_rng(3))
+    assert env.reset_seeds == []
+    next(steps), next(steps)
+    assert len(env.seen_actions) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "length", "steps_without_reward", "expected"),
+    [
+        (Limits(), 10**6, 10**6, False),
+        (Limits(max_steps=5), 4, 4, False),
+        (Limits(max_steps=5), 5, 0, True),
+        (Limits(no_reward_limit=5), 9, 4, False),
+        (Limits(no_reward_limit=5), 9, 5, True),
+        (Limits(max_steps=9, no_reward_limit=5), 9, 1, True),
+    ],
+)
+def test_limits_are_reached_when_they_are_met(
+    limits: Limits, length: int, steps_without_reward: int, expected: bool
+) -> None:
+    assert limits.reached(length, steps_without_reward) is expected

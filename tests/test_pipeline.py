@@ -8,11 +8,11 @@ import pytest
 from conftest import TOY, TOY_VALUES
 
 from vmc import pipeline
+from vmc.control.loop import SearchLoop
 from vmc.errors import VmcError
 from vmc.pipeline import PipelineSettings, run_pipeline
 from vmc.recipes import Recipe, due_stages, load_recipe
 from vmc.stages import collect, training
-from vmc.stages.train_controller import _Evolution
 from vmc.storage.rollouts import RolloutDataset
 
 FIRST: dict[str, dict[str, Any]] = {
@@ -105,7 +105,7 @@ class _Killed(BaseException):
         ("rollouts", collect, "write_shard", 1),
         ("train-vae", training, "_save_latest", 2),
         ("train-mdrnn", training, "_save_latest", 3),
-        ("train-controller", _Evolution, "_save", 2),
+        ("train-controller", SearchLoop, "_save", 2),
     ],
 )
 def test_a_later_round_killed_within_a_stage_ends_as_the_whole_one(
@@ -215,3 +215,28 @@ def test_a_round_counts_its_own_seconds(
     settings = _settings(tmp_path)
     due = next(due for due in due_stages(settings.recipe) if due.stage == "train-mdrnn")
     assert pipeline._run_stage(settings, records, due._replace(round=2)).seconds == expected
+
+
+@pytest.mark.parametrize(
+    ("stage", "option", "told"),
+    [
+        ("train-mdrnn", "dynamics", "There is no M of kind 'eye'"),
+        ("train-vae", "vision", "There is no V of kind 'eye'"),
+    ],
+)
+def test_an_unknown_kind_of_model_is_told_before_any_work(stage: str, option: str, told: str, tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    recipe = settings.recipe.adapted(overrides={stage: {option: "eye"}})
+    with pytest.raises(VmcError, match=told):
+        run_pipeline(replace(settings, recipe=recipe))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["no_such_module:Own", "vmc.models.vision.conv:Own"])
+def test_a_kind_that_cannot_be_imported_is_told_before_any_work(kind: str, tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    for stage, option in (("train-vae", "vision"), ("train-mdrnn", "dynamics")):
+        recipe = settings.recipe.adapted(overrides={stage: {option: kind}})
+        with pytest.raises(VmcError, match="cannot be imported"):
+            run_pipeline(replace(settings, recipe=recipe))
+        assert not list(tmp_path.iterdir()), stage

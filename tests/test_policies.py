@@ -9,7 +9,7 @@ import pytest
 from vmc.envs import TASKS, BoxActionMap
 from vmc.envs.action_map import OneHotActionMap
 from vmc.episode import Policy
-from vmc.policies import POLICIES, BrownianPolicy, Exploration, OrnsteinUhlenbeck, RandomPolicy
+from vmc.policies import POLICIES, ActionNoise, BrownianPolicy, OrnsteinUhlenbeck, RandomPolicy
 
 FRAME = np.zeros((64, 64, 3), np.uint8)
 LOPSIDED = BoxActionMap.from_bounds([-2.0, 0.0, 5.0], [3.0, 1.0, 5.5])
@@ -23,7 +23,7 @@ def _carracing() -> BoxActionMap:
 
 def _actions(policy: Policy, seed: int, steps: int) -> npt.NDArray[np.float32]:
     policy.reset(np.random.default_rng(seed))
-    return np.stack([policy.act(FRAME) for _ in range(steps)])
+    return np.stack([policy.act(FRAME).action for _ in range(steps)])
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -96,13 +96,13 @@ def test_the_brownian_policy_does_not_stick_to_the_borders() -> None:
     assert np.mean(np.abs(steering) > 0.99) < 0.03
 
 
-def test_exploration_disturbs_every_episode_differently() -> None:
+def test_the_noise_on_a_controllers_outputs_differs_from_episode_to_episode() -> None:
     """100 episodes of 500 steps of a C that says 3: bursts of a constant, noise of the episode's own size."""
-    exploration = Exploration(2, noise=0.5)
+    action_noise = ActionNoise(2, largest=0.5)
     scales, shares = [], []
     for episode in range(100):
-        exploration.reset(np.random.default_rng(episode))
-        outputs = np.array([exploration(np.full(2, 3, np.float32)) for _ in range(500)])
+        action_noise.reset(np.random.default_rng(episode))
+        outputs = np.array([action_noise(np.full(2, 3, np.float32)) for _ in range(500)])
         burst = np.concatenate([[False], (np.diff(outputs, axis=0) == 0).all(axis=1)])
         shares.append(burst.mean())
         scales.append(outputs[~burst].std() if (~burst).any() else 0)
@@ -110,10 +110,10 @@ def test_exploration_disturbs_every_episode_differently() -> None:
     assert max(shares) > 0.15
     assert min(scales) < 0.2
     assert np.mean(shares) == pytest.approx(0.13, abs=0.05)  # a rate of 0.01 on average, 17 steps each
-    exploration.reset(np.random.default_rng(7))
-    again = [exploration(np.full(2, 3, np.float32)) for _ in range(50)]
-    exploration.reset(np.random.default_rng(7))
-    np.testing.assert_array_equal(again, [exploration(np.full(2, 3, np.float32)) for _ in range(50)])
+    action_noise.reset(np.random.default_rng(7))
+    again = [action_noise(np.full(2, 3, np.float32)) for _ in range(50)]
+    action_noise.reset(np.random.default_rng(7))
+    np.testing.assert_array_equal(again, [action_noise(np.full(2, 3, np.float32)) for _ in range(50)])
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -86,7 +86,7 @@ def train_vae(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: b
     counters = stage.train_vae(settings, data, run, device, tensorboard)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
-    click.echo(f"held out: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
+    click.echo(f"validation: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
     for path in sorted((run / "vae").glob("reconstructions.*")):
         click.echo(f"{path}")
 
@@ -101,7 +101,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, tensorboard:
 
     settings = first_settings(recipe, "train-mdrnn", given)
     counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
-    click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Held out:")
+    click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Validation:")
     for name, value in report.items():
         click.echo(f"  {name:30} {value:.4g}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
 import types
 import typing
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from vmc.errors import VmcError
 
 Settings = TypeVar("Settings")
+Kind = TypeVar("Kind")
 Values = Mapping[str, Any]
 
 
@@ -120,3 +122,17 @@ def _checked(field: dataclasses.Field[Any], kind: type, value: Any) -> Any:
     if above is not None and not value > above:
         raise OptionError(field.name, f"is {value}; it must be above {above}.")
     return value
+
+
+def check_kind(part: str, name: str, found: Any, contract: type[Kind]) -> type[Kind]:
+    """The class behind `module:Class`.
+
+    Raises:
+        VmcError: it is no class that can be made, or does not follow the contract.
+    """
+    if not (inspect.isclass(found) and issubclass(found, contract)):
+        raise VmcError(f"{part} of kind {name!r} is no {contract.__name__}.", f"Make it a subclass of {contract!r}.")
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise VmcError(f"{part} of kind {name!r} lacks {', '.join(missing)}.", f"See {contract!r}.")
+    return found

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from vmc.dream.observations import as_array, check_pictures
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld
-from vmc.envs import make_env
+from vmc.envs import action_map_from_json, make_env
 from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.models.agent import Agent, load_agent
-from vmc.models.checkpoints import controller_folder, vae_checkpoint
+from vmc.models.checkpoints import controller_folder, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.models.chunks import decode_frames
+from vmc.models.controller import population_outputs
 from vmc.models.dynamics.contract import WorldModel
 from vmc.models.vision.contract import Vision
 from vmc.seeding import stream
@@ -59,8 +61,7 @@ class Run:
         Raises:
             VmcError: the run has no C.
         """
-        if not has_checkpoint(controller_folder(self.path), "best"):
-            raise VmcError(f"{self.path} has no C.", "Run `vmc train-controller` first.")
+        self._require_controller()
         return load_agent(self.path, self.env)
 
     def drive(self, seed: int, max_steps: int | None = None, trajectory: Trajectory | None = None) -> EpisodeResult:
@@ -80,6 +81,20 @@ class Run:
         """M as an environment: `step(state, actions, noise, settings)` on batches of any size."""
         return DreamWorld(self.dynamics)
 
+    def batch_controller(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
+        """C for batches: from M's features, by name, (B, width), to actions (B, A).
+
+        Raises:
+            VmcError: the run has no C.
+        """
+        self._require_controller()
+        vae = vae_checkpoint(self.path)
+        dynamics = dynamics_checkpoint(self.path, vae)
+        stored = load_controller(self.path, vae, dynamics)
+        action_map = action_map_from_json(dynamics.info["action_map"])
+        parameters = torch.from_numpy(stored.parameters.astype(np.float32))[None]
+        return lambda features: action_map.torch(population_outputs(stored.settings, parameters, features))
+
     @torch.no_grad()
     def encode(self, frames: npt.NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Frames (B, 64, 64, 3), or vectors (B, D), to V's posterior: mean and log-variance, each (B, Z)."""
@@ -93,6 +108,10 @@ class Run:
         """
         check_pictures(self.vae)
         return as_array(decode_frames(self.vae, latents))
+
+    def _require_controller(self) -> None:
+        if not has_checkpoint(controller_folder(self.path), "best"):
+            raise VmcError(f"{self.path} has no C.", "Run `vmc train-controller` first.")
 
 
 def load_run(path: str | Path) -> Run:

@@ -10,7 +10,7 @@ from typing import Any
 
 from vmc.envs import check_env
 from vmc.errors import VmcError
-from vmc.models.dynamics import find_kind
+from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
 from vmc.recipes import DueStage, Recipe, completed, due_stages, to_toml
 from vmc.stages.collect import collect
@@ -96,7 +96,7 @@ def _check_before_any_work(due: list[DueStage]) -> None:
         if stage.stage == "train-vae":
             choose_vision(stage.settings.vision, stage.settings.env, preprocessing)
         if stage.stage == "train-mdrnn":
-            find_kind(stage.settings.dynamics)
+            dynamics_class(stage.settings.dynamics)
 
 
 def _keep_recipe(settings: PipelineSettings) -> None:

@@ -16,7 +16,7 @@ GROUPS = {
         "resize",
         "V's encoder",
         "M's step",
-        "C and action_map",
+        "C and action map",
     ],
     "workers": ["one worker", "two workers", "one worker, counting", "two workers, counting"],
     "collection": ["official + np.savez_compressed", "vmc rollouts", "nothing stored"],

@@ -113,15 +113,6 @@ def test_a_stored_search_can_bring_numbers_only(spoil: Callable[[dict[str, dict[
         Search(SETTINGS, NUM_PARAMETERS, seed=0).restore(arrays, values)
 
 
-def test_a_search_that_an_older_version_stored_in_part_is_refused() -> None:
-    search = Search(SETTINGS, 300, seed=0)
-    _advance(search, 2)
-    arrays, values = _through_json(search)
-    del arrays["pop_injection_directions"]
-    with pytest.raises(VmcError, match="lacks its injected directions"):
-        Search(SETTINGS, 300, seed=0).restore(arrays, values)
-
-
 def test_a_search_of_another_size_is_refused() -> None:
     arrays, values = _through_json(Search(SETTINGS, 5, seed=0))
     with pytest.raises(VmcError, match="5 parameters"):

@@ -9,32 +9,37 @@ import pytest
 import torch
 from conftest import TOY, ToyRun
 
-from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, _draw_disturbance
+from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, _draw_action_noise
+from vmc.control.return_accumulator import SoftCap
 from vmc.dream.settings import DreamSettings
 from vmc.dream.world import DreamWorld
 from vmc.executors import make_executor
-from vmc.models.controller import ControllerSettings
-from vmc.models.dynamics import MDNRNN
+from vmc.models.controller import LinearSettings
+from vmc.models.dynamics.mdn import MDN
+from vmc.models.dynamics.state import State
 from vmc.models.loading import load_dynamics, load_vae
 from vmc.stages.dreaming import DreamSource, dream_fitness, make_dream_worker
 
 SEEDS = [11, 12, 13]
+SHAPE = LinearSettings("zh", 8 + 32, 1)
 
 
 def _candidates(count: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((count, 8 + 32 + 1))
+    return np.random.default_rng(0).standard_normal((count, SHAPE.num_parameters))
 
 
 def _source(toy: ToyRun) -> DreamSource:
-    return DreamSource(TOY, toy.data, toy.run, ControllerSettings(8, 32, 1), 0)
+    return DreamSource(TOY, toy.data, toy.run, SHAPE, 0)
 
 
 def _worker(toy: ToyRun, settings: DreamSettings) -> DreamWorker:
     return make_dream_worker(_source(toy), settings, "cpu")
 
 
-def _dynamics(run: Path) -> MDNRNN:
-    return load_dynamics(run, load_vae(run)[1])[0]
+def _dynamics(run: Path) -> MDN:
+    dynamics = load_dynamics(run, load_vae(run)[1])[0]
+    assert isinstance(dynamics, MDN)
+    return dynamics
 
 
 def _worker_whose_dreams_end(toy: ToyRun, horizon: int) -> DreamWorker:
@@ -46,7 +51,7 @@ def _worker_whose_dreams_end(toy: ToyRun, horizon: int) -> DreamWorker:
         dynamics.termination_weight.fill_(1.0)
     settings = DreamSettings(horizon=horizon, sample_termination=True)
     worker = _worker(toy, settings)
-    worker._world = DreamWorld(dynamics, settings)
+    worker._world = DreamWorld(dynamics)
     return worker
 
 
@@ -85,7 +90,7 @@ def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
         dynamics.termination.bias.fill_(9.0)  # every dream ends with its first step
         dynamics.reward.weight.zero_()
         dynamics.reward.bias.fill_(2.0)
-    worker._world = DreamWorld(dynamics, DreamSettings(horizon=20))
+    worker._world = DreamWorld(dynamics)
     scores = worker.run(DreamJob(_candidates(3), SEEDS, validation=False))
     assert (scores.lengths == 1).all()
     np.testing.assert_allclose(scores.returns, 2 * dynamics.reward_scale.item(), rtol=1e-6)
@@ -100,9 +105,9 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
     sizes: list[int] = []
     step = DreamWorld.step
 
-    def watched(world: DreamWorld, latents: torch.Tensor, *args: object) -> object:
-        sizes.append(len(latents))
-        return step(world, latents, *args)  # type: ignore[arg-type]
+    def watched(world: DreamWorld, state: State, *args: object) -> object:
+        sizes.append(len(state[0]))
+        return step(world, state, *args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(DreamWorld, "step", watched)
@@ -115,42 +120,42 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
     np.testing.assert_allclose(compacted.returns, whole.returns, rtol=1e-4, atol=1e-4)
 
 
-def test_a_capped_dream_counts_less_and_returns_the_same(toy_session: ToyRun) -> None:
+def test_a_soft_cap_lowers_the_shaped_return_and_leaves_the_return(toy_session: ToyRun) -> None:
     worker = _worker_whose_dreams_end(toy_session, horizon=50)
-    free, capped = (worker.run(DreamJob(_candidates(4), SEEDS, False, cap)) for cap in (None, 0.05))
-    np.testing.assert_array_equal(free.counted, free.returns)
+    free, capped = (worker.run(DreamJob(_candidates(4), SEEDS, False, cap)) for cap in (None, SoftCap(0.05)))
+    np.testing.assert_array_equal(free.shaped_returns, free.returns)
     np.testing.assert_array_equal(capped.returns, free.returns)
     np.testing.assert_array_equal(capped.lengths, free.lengths)
-    assert (capped.counted <= capped.returns).all()
-    assert (capped.counted < capped.returns).any()
+    assert (capped.shaped_returns <= capped.returns).all()
+    assert (capped.shaped_returns < capped.returns).any()
 
 
-def test_a_disturbed_dream_is_another_one_the_same_for_all_and_as_far_as_it_is_disturbed(toy_session: ToyRun) -> None:
+def test_action_noise_changes_a_dream_by_its_size_and_for_all_candidates_alike(toy_session: ToyRun) -> None:
     worker = _worker(toy_session, DreamSettings(horizon=30))
     twins = np.repeat(_candidates(1), 2, axis=0)
-    still, hardly, disturbed = (
+    without, hardly, noisy = (
         worker.run(DreamJob(twins, SEEDS, False, action_noise=largest)).returns for largest in (0.0, 1e-6, 0.5)
     )
-    np.testing.assert_allclose(hardly, still, rtol=1e-3, atol=1e-3)
-    assert (np.abs(disturbed - still) > 1e-2).all()
-    np.testing.assert_array_equal(disturbed[0], disturbed[1])
+    np.testing.assert_allclose(hardly, without, rtol=1e-3, atol=1e-3)
+    assert (np.abs(noisy - without) > 1e-2).all()
+    np.testing.assert_array_equal(noisy[0], noisy[1])
     alone = worker.run(DreamJob(twins[:1], SEEDS[1:2], False, action_noise=0.5)).returns
-    np.testing.assert_allclose(alone[0, 0], disturbed[0, 1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(alone[0, 0], noisy[0, 1], rtol=1e-4, atol=1e-4)
 
 
-def test_held_out_dreams_are_not_disturbed(toy_session: ToyRun) -> None:
+def test_validation_dreams_have_no_action_noise(toy_session: ToyRun) -> None:
     scores = []
     for action_noise in (0.0, 0.5):
         settings = DreamSettings(horizon=20)
         with dream_fitness(_source(toy_session), settings, "cpu", 0, action_noise=action_noise) as both:
             scores.append([fitness.evaluate(_candidates(2), SEEDS).returns for fitness in both])
-    (training, validation), (disturbed, as_before) = scores
-    assert (training != disturbed).all()
+    (training, validation), (noisy, as_before) = scores
+    assert (training != noisy).all()
     np.testing.assert_array_equal(validation, as_before)
 
 
-def test_the_disturbance_is_correlated_noise_of_up_to_its_size() -> None:
-    noise = _draw_disturbance(range(200), 0.4, 300, 2, torch.device("cpu")).numpy()
+def test_action_noise_is_correlated_and_of_up_to_its_size() -> None:
+    noise = _draw_action_noise(range(200), 0.4, 300, 2, torch.device("cpu")).numpy()
     assert noise.shape == (300, 200, 2)
     spreads = np.sqrt(np.square(noise).mean(axis=(0, 2)))  # one for each dream, from U(0, 0.4)
     np.testing.assert_allclose([spreads.mean(), spreads.max()], [0.2, 0.4], atol=0.15)
@@ -170,23 +175,23 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
 def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=70)
-    jobs = [DreamJob(_candidates(4), list(seeds), False, 0.05, 0.3) for seeds in (range(8), range(8, 16))]
+    jobs = [DreamJob(_candidates(4), list(seeds), False, SoftCap(0.05), 0.3) for seeds in (range(8), range(8, 16))]
     expected = [worker.run(job) for job in jobs]
     monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)
     for job, scores in zip(jobs, expected, strict=True):
         found = worker.run(job)
         np.testing.assert_array_equal(found.lengths, scores.lengths)
         np.testing.assert_allclose(found.returns, scores.returns, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(found.counted, scores.counted, rtol=1e-4, atol=1e-4)
-    assert len(worker._graphed) == 1
+        np.testing.assert_allclose(found.shaped_returns, scores.shaped_returns, rtol=1e-4, atol=1e-4)
+    assert len(worker._graphs) == 1
     assert 1 < expected[0].lengths.min() < expected[0].lengths.max()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_dreams_the_same(toy_session: ToyRun) -> None:
-    job = DreamJob(_candidates(4), range(8), False, 0.05, 0.3)
+    job = DreamJob(_candidates(4), range(8), False, SoftCap(0.05), 0.3)
     workers = [make_dream_worker(_source(toy_session), DreamSettings(horizon=30), device) for device in ("cpu", "cuda")]
     expected, found = (worker.run(job) for worker in workers)
     np.testing.assert_array_equal(found.lengths, expected.lengths)
     np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(found.counted, expected.counted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.shaped_returns, expected.shaped_returns, rtol=1e-3, atol=1e-3)

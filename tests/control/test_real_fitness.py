@@ -7,20 +7,20 @@ from conftest import TOY, ToyRun
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.executors import make_executor
-from vmc.models.controller import ControllerSettings
+from vmc.models.controller import LinearSettings
 
 SEEDS = [11, 12, 13]
+SHAPE = LinearSettings("zh", 8 + 32, 1)
 
 
 def _candidates(count: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((count, 8 + 32 + 1))
+    return np.random.default_rng(0).standard_normal((count, SHAPE.num_parameters))
 
 
 def _real(toy: ToyRun, candidates: np.ndarray, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
-    with closing(
-        make_executor(partial(EpisodeWorker, toy.run, TOY, ControllerSettings(8, 32, 1)), num_workers)
-    ) as executor:
+    with closing(make_executor(partial(EpisodeWorker, toy.run, TOY, SHAPE), num_workers)) as executor:
         scores = RealFitness(executor, Limits()).evaluate(candidates, SEEDS)
+    np.testing.assert_array_equal(scores.shaped_returns, scores.returns)  # nothing shapes them in reality
     return scores.returns, scores.lengths
 
 

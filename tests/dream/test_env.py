@@ -14,10 +14,11 @@ from small_dream import END, GO, Z, drive, make_dream, save_run
 from vmc.dream.env import DreamEnv
 from vmc.dream.settings import DreamSettings
 from vmc.dream.vector_env import DreamVectorEnv
-from vmc.dream.world import DreamWorld, Noise
-from vmc.envs.actions import OneHot
+from vmc.dream.world import DreamWorld
+from vmc.envs.action_map import OneHotActionMap
 from vmc.errors import VmcError
-from vmc.models.vae import to_frames
+from vmc.models.dynamics.noise import Noise
+from vmc.models.vision.conv import to_frames
 from vmc.seeding import stream
 
 
@@ -34,7 +35,7 @@ def test_it_passes_gymnasiums_checker(observations: str, tmp_path: Path) -> None
 @pytest.mark.filterwarnings("ignore:.*This is probably too (low|high)")
 def test_discrete_actions_are_the_real_environments_own() -> None:
     """The environment takes their numbers, M sees the one-hot vectors that it was trained on."""
-    dream = make_dream()._replace(action_space=OneHot(2))
+    dream = make_dream(action_map=OneHotActionMap(2))
     single, vectors = DreamEnv(dream), DreamVectorEnv(2, dream)
     check_env(single, skip_render_check=True)
     assert single.action_space == gymnasium.spaces.Discrete(2) == vectors.single_action_space
@@ -42,11 +43,10 @@ def test_discrete_actions_are_the_real_environments_own() -> None:
     vectors.reset(seed=0)
     single.step(np.int64(0))
     vectors.step(np.array([0, 1]))
-    for hidden in (single._batch.hidden, vectors._batch.hidden):
-        world = DreamWorld(dream.dynamics)
-        starts, before = dream.starts.draw([stream(seed, "dream/env") for seed in range(len(hidden.h))])
-        expected = world._next_hidden(starts, torch.eye(2)[: len(starts)], before)
-        torch.testing.assert_close(hidden.h, expected.h, rtol=1e-5, atol=1e-6)
+    for state in (single._batch.state, vectors._batch.state):
+        starts = dream.starts.draw([stream(seed, "dream/env") for seed in range(len(state[0]))])
+        expected = dream.dynamics.observe(starts, torch.eye(2)[: len(state[0])], state[0])
+        torch.testing.assert_close(tuple(state), tuple(expected), rtol=1e-5, atol=1e-6)
     for wrong in (2, -1, 0.5):
         with pytest.raises(VmcError, match="whole numbers from 0 to 1"):
             single.step(np.asarray(wrong))
@@ -68,20 +68,20 @@ def test_naming_the_module_is_enough(tmp_path: Path) -> None:
 def test_an_episode_is_the_world_stepped_by_hand() -> None:
     """From the seed's start, with the seed's noise: 40 steps, more than are drawn at once."""
     dream, settings = make_dream(), DreamSettings(temperature=1.2)
-    world, generator = DreamWorld(dream.dynamics, settings), stream(5, "dream/env")
+    world, generator = DreamWorld(dream.dynamics), stream(5, "dream/env")
     env = DreamEnv(dream, observations="features", temperature=1.2)
     seen, _ = env.reset(seed=5)
-    latents, hidden = dream.starts.draw([generator])
-    np.testing.assert_array_equal(seen, torch.cat([latents, hidden.h], dim=1)[0])
+    state = dream.starts.draw([generator])
+    np.testing.assert_array_equal(seen, torch.cat(state[:2], dim=1)[0])  # z and h
     for t, action in enumerate(drive(40, 1)):
         if t % 16 == 0:
             uniform = generator.random((16, Z + 1), np.float32)
             normal = generator.standard_normal((16, Z), np.float32)
         numbers = (uniform[t % 16, None, 1:].copy(), normal[t % 16, None], uniform[t % 16, None, 0])
-        step = world.step(latents, hidden, torch.from_numpy(action), Noise(*map(torch.from_numpy, numbers)))
-        latents, hidden = step.latents, step.hidden
+        step = world.step(state, torch.from_numpy(action), Noise(*map(torch.from_numpy, numbers)), settings)
+        state = step.state
         seen, reward, terminated, truncated, info = env.step(action[0])
-        np.testing.assert_array_equal(seen, torch.cat([latents, hidden.h], dim=1)[0])
+        np.testing.assert_array_equal(seen, torch.cat(state[:2], dim=1)[0])
         assert (reward, terminated, truncated, info) == (step.rewards.item(), action[0, 1] > 0.5, False, {})
 
 
@@ -128,7 +128,7 @@ def test_m_sees_no_action_that_the_environment_could_not_take() -> None:
 
 
 @pytest.mark.parametrize(("action", "message"), [([0.0], "shape"), ([0.0, np.nan], "NaN")])
-def test_actions_that_do_not_fit_are_told(action: list[float], message: str) -> None:
+def test_actions_that_do_not_fit_are_an_error(action: list[float], message: str) -> None:
     env = DreamEnv(make_dream())
     env.reset(seed=0)
     with pytest.raises(VmcError, match=message):
@@ -145,6 +145,6 @@ def test_actions_that_do_not_fit_are_told(action: list[float], message: str) -> 
         ({"run": "nowhere", "device": "abacus"}, "no device 'abacus'"),
     ],
 )
-def test_what_cannot_be_dreamed_is_told(options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_dreamed_is_an_error(options: dict[str, object], message: str) -> None:
     with pytest.raises(VmcError, match=message):
         DreamEnv(**{"run": make_dream()} | options)  # type: ignore[arg-type]

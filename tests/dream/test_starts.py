@@ -6,8 +6,9 @@ import torch
 
 from vmc.dream.starts import record_starts
 from vmc.errors import VmcError
-from vmc.models.dynamics import MDNRNN
-from vmc.models.dynamics_settings import DynamicsSettings
+from vmc.models.dynamics import KINDS
+from vmc.models.dynamics.contract import WorldModel
+from vmc.models.loading import make_dynamics
 from vmc.seeding import stream
 from vmc.storage.latents import Latents
 
@@ -21,36 +22,55 @@ def _latents() -> Latents:
     return Latents(*floats, rewards, np.array([0, 3]), lengths, np.array([False, True]))
 
 
-def _dynamics() -> MDNRNN:
+def _dynamics(kind: str = "lstm") -> WorldModel:
     torch.manual_seed(0)
-    return MDNRNN(DynamicsSettings(4, 2, 16)).eval()
+    return make_dynamics(kind, latent_size=4, action_size=2, hidden_size=16, mixture="per-dimension").eval()
 
 
-def test_starts_are_recorded_moments_with_the_state_that_m_had_there() -> None:
-    latents, dynamics = _latents(), _dynamics()
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [*KINDS, "tiny_dynamics:TinyDynamics"])
+def test_starts_are_recorded_moments_with_the_state_that_m_had_there(kind: str) -> None:
+    latents, dynamics = _latents(), _dynamics(kind)
     starts = record_starts(dynamics, latents, np.array([1]), sample_latents=False, seed=0)
     assert len(starts) == 3  # steps 0, 10 and 20 of an episode that step 30 terminated
-    drawn, hidden = starts.draw([stream(seed, "test") for seed in range(40)])
-    first_frame, first_step = 26, 25
-    with torch.no_grad():
-        for t in (0, 10, 20):
-            frame = torch.from_numpy(latents.means[first_frame + t])
-            matches = (drawn == frame).all(dim=1)
-            assert matches.any()  # each of 3 moments is missed by 40 draws once in 10 million
-            expected = dynamics.initial_hidden(1)
-            for step in range(t):
-                z = torch.from_numpy(latents.means[None, first_frame + step])
-                a = torch.from_numpy(latents.actions[None, first_step + step])
-                expected = dynamics.step(z, a, expected)
-            torch.testing.assert_close(hidden.h[matches][:1], expected.h)
-            torch.testing.assert_close(hidden.c[matches][:1], expected.c)
+    drawn = starts.draw([stream(seed, "test") for seed in range(40)])
+    frames, actions = torch.from_numpy(latents.means[26:]), torch.from_numpy(latents.actions[25:])
+    for t in (0, 10, 20):
+        matches = (dynamics.latents(drawn) == frames[t]).all(dim=1)
+        assert matches.any()  # each of 3 moments is missed by 40 draws once in 10 million
+        expected = dynamics.initial(frames[:1])
+        for step in range(t):
+            expected = dynamics.observe(expected, actions[step : step + 1], frames[step + 1 : step + 2])
+        torch.testing.assert_close(tuple(drawn.rows(matches).rows(slice(1))), tuple(expected))
+
+
+def test_a_drawn_latent_is_the_posteriors_beside_the_recorded_memory() -> None:
+    """Where z is sampled: the state's own z is of one draw, each dream has another."""
+    dynamics, latents = _dynamics(), _latents()
+    starts = record_starts(dynamics, latents, np.array([0, 1]), sample_latents=True, seed=0)
+    generators = [[stream(seed, "test") for seed in range(5)] for _ in range(2)]
+    drawn = starts.draw(generators[0])
+    for row, generator in enumerate(generators[1]):
+        moment = generator.integers(len(starts))
+        noise = torch.from_numpy(generator.standard_normal(4, np.float32))
+        expected = starts.means[moment] + (starts.log_variances[moment] / 2).exp() * noise
+        torch.testing.assert_close(drawn[0][row], expected)
+        torch.testing.assert_close(drawn[1][row], starts.state[1][moment], rtol=0, atol=0)
+
+
+def test_selected_moments_keep_their_states() -> None:
+    starts = record_starts(_dynamics(), _latents(), np.array([0, 1]), sample_latents=True, seed=0)
+    chosen = starts.selected(np.array([3, 0]))
+    assert len(chosen) == 2
+    torch.testing.assert_close(chosen.means, starts.means[[3, 0]], rtol=0, atol=0)
+    torch.testing.assert_close(tuple(chosen.state), tuple(part[[3, 0]] for part in starts.state), rtol=0, atol=0)
 
 
 def test_a_draw_depends_on_its_own_generator_alone() -> None:
     starts = record_starts(_dynamics(), _latents(), np.array([0, 1]), sample_latents=True, seed=0)
-    many, _ = starts.draw([stream(seed, "test") for seed in (7, 8, 9)])
-    one, _ = starts.draw([stream(8, "test")])
-    assert torch.equal(many[1:2], one)
+    many = starts.draw([stream(seed, "test") for seed in (7, 8, 9)])
+    one = starts.draw([stream(8, "test")])
+    torch.testing.assert_close(tuple(many.rows(slice(1, 2))), tuple(one), rtol=0, atol=0)
 
 
 def test_no_dream_starts_where_an_episode_is_lost() -> None:

@@ -71,8 +71,8 @@ def _assert_same(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_autoreset_leaves_the_neighbours_untouched(mode: AutoresetMode) -> None:
-    """The middle dream ends early in one run and goes on in the other: the outer two do not feel it in any bit."""
+def test_an_autoreset_does_not_change_the_neighbours(mode: AutoresetMode) -> None:
+    """The middle dream ends early in one run and goes on in the other: the outer two are the same in every bit."""
     runs = []
     for middle in (END, GO):
         env = DreamVectorEnv(N, make_dream(), autoreset_mode=mode, observations="features")
@@ -92,7 +92,7 @@ def test_an_autoreset_leaves_the_neighbours_untouched(mode: AutoresetMode) -> No
         assert not np.array_equal(ended[:, 1], went_on[:, 1])
 
 
-def test_next_step_begins_anew_in_place_of_a_step() -> None:
+def test_next_step_resets_in_place_of_a_step() -> None:
     env = DreamVectorEnv(2, make_dream(), max_episode_steps=4)
     env.reset(seed=0)
     end = env.step(_actions(END, GO))
@@ -100,7 +100,7 @@ def test_next_step_begins_anew_in_place_of_a_step() -> None:
     fresh = env.step(_actions(END, GO))  # the ended dream's action is ignored
     assert (fresh[1][0], fresh[2][0], fresh[3][0], fresh[4]) == (0.0, False, False, {})
     lengths = [env.step(_actions(GO, GO))[3].tolist() for _ in range(4)]
-    # The second reaches its fourth step two steps before the first, and rests after it.
+    # The second reaches its fourth step two steps before the first, and is reset after it.
     assert lengths == [[False, False], [False, True], [False, False], [True, False]]
 
 
@@ -169,7 +169,7 @@ def test_what_was_handed_out_is_the_callers() -> None:
     assert [frame.shape for frame in frames] == [(64, 64, 3)] * 2
 
 
-def test_misuse_is_told() -> None:
+def test_misuse_is_an_error() -> None:
     env = DreamVectorEnv(2, make_dream())
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(_actions(GO, GO))

@@ -150,7 +150,7 @@ def test_without_a_seed_episodes_go_on_from_the_last_one(engine: Any) -> None:
             policy.reset(rng)
             length, over = 0, False
             while not over:
-                over, length = engine.step(policy.act(None))[2], length + 1  # type: ignore[arg-type]
+                over, length = engine.step(policy.act(None).action)[2], length + 1  # type: ignore[arg-type]
             found.append(length)
         return found
 

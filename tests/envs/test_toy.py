@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 
 from vmc.envs import make_env
 from vmc.envs.toy import ToyEnv
-from vmc.episode import EpisodeResult, Trajectory, run_episode
+from vmc.episode import Decision, EpisodeResult, Trajectory, run_episode
 
 Frame = npt.NDArray[np.uint8]
 
@@ -21,9 +21,9 @@ class _ColourPolicy:
 
     def reset(self, rng: np.random.Generator) -> None: ...
 
-    def act(self, frame: Frame) -> npt.NDArray[np.float32]:
+    def act(self, frame: Frame) -> Decision:
         target = 2 * float(frame[0, 0, 2]) / 255 - 1
-        return np.array([self._gain * target], np.float32)
+        return Decision(np.array([self._gain * target], np.float32))
 
 
 class _WrongEnd:
@@ -31,8 +31,8 @@ class _WrongEnd:
 
     def reset(self, rng: np.random.Generator) -> None: ...
 
-    def act(self, frame: Frame) -> npt.NDArray[np.float32]:
-        return np.array([-1 if frame[0, 0, 2] > frame[0, 0, 0] else 1], np.float32)
+    def act(self, frame: Frame) -> Decision:
+        return Decision(np.array([-1 if frame[0, 0, 2] > frame[0, 0, 0] else 1], np.float32))
 
 
 def _run(policy: _ColourPolicy | _WrongEnd, seed: int, trajectory: Trajectory | None = None) -> EpisodeResult:

@@ -1,88 +1,96 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun
 
-from vmc.envs import BoxActionMap
-from vmc.models.agent import Agent, Memory, load_agent, load_candidates
+from vmc.envs import FRAME_SHAPE, BoxActionMap
+from vmc.episode import Decision
+from vmc.models.agent import Agent, load_agent, load_candidates
 from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder
-from vmc.models.controller import Controller, ControllerSettings
-from vmc.models.dynamics import MDNRNN
-from vmc.models.dynamics_settings import DynamicsSettings
-from vmc.models.loading import load_vae
-from vmc.models.vae import ConvVAE, to_input
-from vmc.models.vision import Vision
-from vmc.storage.checkpoint import load_checkpoint
-from vmc.storage.rollouts import RolloutDataset
+from vmc.models.controller import LinearController, LinearSettings
+from vmc.models.dynamics import StepModel
+from vmc.models.dynamics.lstm import LSTM
+from vmc.models.dynamics.lstm_step import LSTMStep
+from vmc.models.loading import arrays_of, vision_graphs
+from vmc.models.vision.conv import ConvVAE, to_input
+from vmc.models.vision.encoder import Encoder
+from vmc.storage.checkpoint import Checkpoint, load_checkpoint
+from vmc.storage.rollouts import FrameKind
 
 ACTION_MAP = BoxActionMap.from_bounds([-1, -1, -1], [1, 1, 1])
+SHAPE = LinearSettings("zh", 32 + 256, 3)
 
 
-def _models() -> tuple[ConvVAE, MDNRNN]:
+def _models() -> tuple[ConvVAE, LSTM]:
     torch.manual_seed(0)
-    return ConvVAE().eval(), MDNRNN(DynamicsSettings(32, 3)).eval()
+    vae, dynamics = ConvVAE(), LSTM(LSTM.Settings(32, 3))
+    return vae.eval().requires_grad_(False), dynamics.eval().requires_grad_(False)
 
 
-def _arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+def _encoder(vae: ConvVAE) -> Encoder:
+    graphs = vision_graphs(vae, FrameKind(FRAME_SHAPE, "uint8"))
+    return Encoder(Checkpoint(Path("x"), {}, arrays_of(vae), {}, "", graphs))
+
+
+def _step(dynamics: LSTM) -> StepModel:
+    return LSTMStep(arrays_of(dynamics), {})
 
 
 def _frames(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
 
 
-def test_memory_equals_torch() -> None:
-    _, dynamics = _models()
-    rng = np.random.default_rng(1)
-    memory = Memory(dynamics.settings, _arrays(dynamics))
-    memory.reset()
-    hidden = dynamics.initial_hidden(1)
-    for _ in range(50):
-        latent, action = rng.standard_normal(32, np.float32), rng.standard_normal(3, np.float32)
-        memory.step(latent, action)
-        with torch.no_grad():
-            hidden = dynamics.step(torch.from_numpy(latent)[None], torch.from_numpy(action)[None], hidden)
-        np.testing.assert_allclose(memory.h, hidden.h[0], atol=1e-5)
+def _assert_same(found: list[Decision], expected: list[Decision]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.action, theirs.action)
+        np.testing.assert_array_equal(ours.latent, theirs.latent)
+        np.testing.assert_array_equal(ours.outputs, theirs.outputs)
 
 
 @pytest.mark.parametrize("sample_latents", [False, True])
-def test_the_controller_sees_the_state_from_before_this_frame(sample_latents: bool) -> None:
+def test_the_controller_reads_the_memory_from_before_this_frame(sample_latents: bool) -> None:
     """The agent, step by step, equals the paper's Listing 1 written out in PyTorch."""
     vae, dynamics = _models()
-    settings = ControllerSettings(32, 256, 3)
-    parameters = np.random.default_rng(2).standard_normal(867) * 0.3
-    agent = Agent(Vision(_arrays(vae)), Memory(dynamics.settings, _arrays(dynamics)), ACTION_MAP, sample_latents)
-    agent.use(Controller(settings, parameters))
+    controller = LinearController(SHAPE, np.random.default_rng(2).standard_normal(867) * 0.3)
+    agent = Agent(_encoder(vae), _step(dynamics), ACTION_MAP, sample_latents)
+    agent.use(controller)
     agent.reset(np.random.default_rng(3))
     draws = np.random.default_rng(3)
-    controller = Controller(settings, parameters)
-    hidden = dynamics.initial_hidden(1)
+    h = c = torch.zeros(1, 256)
     for frame in _frames(6):
-        with torch.no_grad():
-            mean, log_variance = vae.encode(to_input(torch.from_numpy(frame[None])))
-            z = mean[0].numpy()
-            if sample_latents:
-                z = z + np.exp(0.5 * log_variance[0].numpy()) * draws.standard_normal(32, np.float32)
-            action = ACTION_MAP(controller(z, hidden.h[0].numpy(), hidden.c[0].numpy()))
-            hidden = dynamics.step(torch.from_numpy(z)[None], torch.from_numpy(action)[None], hidden)
-        np.testing.assert_allclose(agent.act(frame), action, atol=1e-5)
+        mean, log_variance = vae.encode(to_input(torch.from_numpy(frame[None])))
+        z = mean[0].numpy()
+        if sample_latents:
+            z = z + np.exp(0.5 * log_variance[0].numpy()) * draws.standard_normal(32, np.float32)
+        outputs = controller.act({"z": z, "h": h[0].numpy()})
+        action = ACTION_MAP(outputs)
+        decision = agent.act(frame)
+        np.testing.assert_allclose(decision.action, action, atol=1e-5)
+        np.testing.assert_allclose(decision.outputs, outputs, atol=1e-5)
+        np.testing.assert_allclose(decision.latent, z, atol=1e-5)
+        for name, expected in (("z", z), ("h", h[0]), ("c", c[0])):
+            np.testing.assert_allclose(decision.features[name], expected, atol=1e-5)
+        h, c = dynamics.step(torch.from_numpy(np.concatenate([z, action]))[None], (h, c))
 
 
-def test_memory_sees_the_action_that_was_applied_noise_included() -> None:
+def test_m_sees_the_action_that_was_applied_noise_included(monkeypatch: pytest.MonkeyPatch) -> None:
     vae, dynamics = _models()
     seen = []
-    memory = Memory(dynamics.settings, _arrays(dynamics))
-    step = memory.step
-    memory.step = lambda latent, action: (seen.append(action), step(latent, action))[1]  # type: ignore[method-assign]
-    agent = Agent(Vision(_arrays(vae)), memory, ACTION_MAP, sample_latents=False, noise=1.0)
-    agent.use(Controller(ControllerSettings(32, 256, 3), np.zeros(867)))
+    step = _step(dynamics)
+    observe = step.observe
+    monkeypatch.setattr(step, "observe", lambda state, action, z: (seen.append(action), observe(state, action, z))[1])
+    agent = Agent(_encoder(vae), step, ACTION_MAP, sample_latents=False, action_noise=1.0)
+    agent.use(LinearController(SHAPE, np.zeros(867)))
     agent.reset(np.random.default_rng(0))
-    applied = [agent.act(frame) for frame in _frames(5)]
-    np.testing.assert_array_equal(applied, seen)
+    decisions = [agent.act(frame) for frame in _frames(5)]
+    applied = [decision.action for decision in decisions]
+    np.testing.assert_array_equal(applied[:-1], seen)  # the last one is seen with the frame that follows it
     assert np.std(applied) > 0.1  # zero weights and no noise would give zeros
+    assert not any(decision.outputs.any() for decision in decisions)  # C's own, before the noise
 
 
 def test_episodes_do_not_depend_on_those_before(toy_session: ToyRun) -> None:
@@ -92,46 +100,44 @@ def test_episodes_do_not_depend_on_those_before(toy_session: ToyRun) -> None:
     agent.reset(np.random.default_rng(9))
     agent.act(_frames(1)[0])
     agent.reset(np.random.default_rng(0))
-    np.testing.assert_array_equal(first, [agent.act(frame) for frame in _frames(4)])
+    _assert_same([agent.act(frame) for frame in _frames(4)], first)
+
+
+def test_an_agent_knows_the_models_that_it_was_made_from(toy_session: ToyRun) -> None:
+    folders = {"vae": "vae", "dynamics": "mdrnn", "controller": "controller"}
+    expected = {name: load_checkpoint(toy_session.run / folder, "best", "").sha256 for name, folder in folders.items()}
+    assert load_agent(toy_session.run, TOY).source == expected
 
 
 def test_candidates_are_drawn_as_the_search_draws_them(toy_session: ToyRun) -> None:
     """A new one for each episode, around the latest mean, as far away as the step size says."""
     latest = load_checkpoint(controller_folder(toy_session.run), "latest", TRAIN_CONTROLLER)
-    mean, step_size = latest.weights["parameters"], latest.info["search"]["attributes"]["sigma"]
+    mean, step_size = latest.weights["parameters"], latest.info["trainer"]["attributes"]["sigma"]
     candidates, agent = load_candidates(toy_session.run, TOY), load_agent(toy_session.run, TOY, name="latest")
-    shape = ControllerSettings(**latest.info["model"])
+    shape = LinearSettings(**latest.info["model"])
     for episode in (0, 1):
         candidates.reset(np.random.default_rng(episode))
         rng = np.random.default_rng(episode)
-        agent.use(Controller(shape, mean + step_size * rng.standard_normal(len(mean))))
+        agent.use(LinearController(shape, mean + step_size * rng.standard_normal(len(mean))))
         agent.reset(rng)
-        for frame in _frames(4):
-            np.testing.assert_array_equal(candidates.act(frame), agent.act(frame))
+        _assert_same(*([policy.act(frame) for frame in _frames(4)] for policy in (candidates, agent)))
 
 
-def test_vision_equals_torch() -> None:
-    vae, _ = _models()
-    vision = Vision(_arrays(vae))
-    for frame in [*_frames(3), np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)]:
-        with torch.no_grad():
-            expected = vae.encode(to_input(torch.from_numpy(frame[None])))
-        for found, tensor in zip(vision.encode(frame), expected, strict=True):
-            np.testing.assert_allclose(found, tensor[0], atol=1e-5)
+def test_an_agent_in_an_episode_imports_no_torch() -> None:
+    modules = "vmc.models.agent, vmc.control.real_fitness, vmc.models.dynamics.exported, vmc.models.dynamics.lstm_step"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_trained_models_agree_with_torch_too(toy_session: ToyRun) -> None:
-    """Trained weights are larger than fresh ones."""
-    vae, checkpoint = load_vae(toy_session.run)
-    frames = RolloutDataset(toy_session.data).frames(RolloutDataset(toy_session.data).episodes[0])
-    vision = Vision(checkpoint.weights)
-    with torch.no_grad():
-        mean, log_variance = vae.encode(to_input(torch.from_numpy(frames)))
-    found = [vision.encode(frame) for frame in frames]
-    np.testing.assert_allclose([m for m, _ in found], mean, atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose([v for _, v in found], log_variance, atol=1e-5, rtol=1e-5)
-
-
-def test_driving_imports_no_torch() -> None:
-    code = "import sys, vmc.models.agent, vmc.control.real_fitness; sys.exit('torch' in sys.modules)"
+def test_loading_an_agent_and_acting_import_no_torch(toy_session: ToyRun) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from vmc.models.agent import load_agent
+agent = load_agent(Path({str(toy_session.run)!r}), {TOY!r})
+agent.reset(np.random.default_rng(0))
+agent.act(np.zeros((64, 64, 3), np.uint8))
+sys.exit('torch' in sys.modules)
+"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

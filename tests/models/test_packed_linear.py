@@ -1,6 +1,8 @@
+import numpy as np
 import torch
 from torch.nn.functional import linear
-from vmc.dream.linear import PackedLinear
+
+from vmc.models.packed_linear import PackedLinear, packed_linear
 
 
 def test_packed_products_equal_the_layers() -> None:
@@ -12,3 +14,5 @@ def test_packed_products_equal_the_layers() -> None:
         inputs = torch.randn(rows, 35, generator=generator)
         expected = linear(inputs.double(), weight.double(), bias.double())
         torch.testing.assert_close(packed(inputs).double(), expected, atol=1e-4, rtol=1e-5)
+        in_numpy = packed_linear(weight.numpy(), bias.numpy())(inputs.numpy())
+        np.testing.assert_allclose(in_numpy, expected, atol=1e-4, rtol=1e-5)

@@ -1,14 +1,14 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from vmc.models.vae import ConvVAE, VAESettings, sample_latent, silenced, to_frames, to_input, vae_loss
-from vmc.models.vae import kl_divergence as ours
-from vmc.models.visions import CERTAIN_LOG_VARIANCE
+from vmc.models.vision.contract import CERTAIN_LOG_VARIANCE, sample_latent, vae_loss
+from vmc.models.vision.contract import kl_divergence as ours
+from vmc.models.vision.conv import ConvSettings, ConvVAE, to_frames, to_input
 
 
 def test_parameter_counts_are_the_papers() -> None:
     assert sum(p.numel() for p in ConvVAE().parameters()) == 4_348_547
-    assert sum(p.numel() for p in ConvVAE(VAESettings(64)).parameters()) == 4_446_915
+    assert sum(p.numel() for p in ConvVAE(ConvSettings(64)).parameters()) == 4_446_915
 
 
 def test_shapes_and_range() -> None:
@@ -64,18 +64,32 @@ def test_samples_have_the_posteriors_moments() -> None:
     assert abs(z.std() - 1.5) < 0.04
 
 
-def test_silenced_dimensions_say_zero_for_certain_and_the_others_what_they_said() -> None:
+@torch.no_grad()
+def test_masked_dimensions_are_zero_for_certain_and_the_others_as_before() -> None:
     torch.manual_seed(3)
     vae, images = ConvVAE(), torch.rand(4, 3, 64, 64)
-    silent = torch.zeros(32, dtype=torch.bool)
-    silent[[0, 5, 31]] = True
+    unused = torch.zeros(32, dtype=torch.bool)
+    unused[[0, 5, 31]] = True
     mean, log_variance = vae.encode(images)
-    before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    quiet = ConvVAE()
-    quiet.load_state_dict(silenced(vae.state_dict(), silent))
-    quiet_mean, quiet_log_variance = quiet.encode(images)
-    assert (quiet_mean[:, silent] == 0).all()
-    assert (quiet_log_variance[:, silent] == CERTAIN_LOG_VARIANCE).all()
-    assert torch.equal(quiet_mean[:, ~silent], mean[:, ~silent])
-    assert torch.equal(quiet_log_variance[:, ~silent], log_variance[:, ~silent])
-    assert all(torch.equal(before[name], tensor) for name, tensor in vae.state_dict().items())
+    vae.latent_mask.copy_(~unused)
+    masked_mean, masked_log_variance = vae.encode(images)
+    assert (masked_mean[:, unused] == 0).all()
+    assert (masked_log_variance[:, unused] == CERTAIN_LOG_VARIANCE).all()
+    assert torch.equal(masked_mean[:, ~unused], mean[:, ~unused])
+    assert torch.equal(masked_log_variance[:, ~unused], log_variance[:, ~unused])
+    # The mask is beside the network: the posterior itself stays, and so does what training learns from.
+    for found, expected in zip(vae.posterior(images), (mean, log_variance), strict=True):
+        assert torch.equal(found, expected)
+
+
+@torch.no_grad()
+def test_masked_dimensions_do_not_reach_the_decoder() -> None:
+    torch.manual_seed(4)
+    vae, images = ConvVAE(), torch.rand(2, 3, 64, 64)
+    vae.latent_mask[[1, 2]] = False
+    noise = torch.randn(2, 32)
+    other = noise.clone()
+    other[:, [1, 2]] *= -1
+    torch.testing.assert_close(vae(images, noise)[0], vae(images, other)[0], atol=1e-4, rtol=0)
+    assert "latent_mask" in vae.state_dict()
+    assert vae.state_dict()["latent_mask"].dtype == torch.bool

@@ -1,6 +1,4 @@
-"""The kinds of V beside the convolutional one: the same in NumPy and in PyTorch, and which fits what."""
-
-from pathlib import Path
+"""The kinds of V: those for vectors, and which kind fits what."""
 
 import numpy as np
 import pytest
@@ -8,39 +6,19 @@ import torch
 
 from vmc.envs import PREPROCESSING, VECTORS
 from vmc.errors import VmcError
-from vmc.models.dense import DenseVAE, DenseVAESettings
-from vmc.models.loading import make_vision
-from vmc.models.vae import ConvVAE, VisionModel, vae_loss
-from vmc.models.vision import make_encoder
-from vmc.models.visions import CERTAIN_LOG_VARIANCE, VISIONS, choose_vision
-from vmc.storage.checkpoint import Checkpoint
+from vmc.models.loading import make_vision, vision_info
+from vmc.models.vision import KINDS, choose_vision, sees, vision_class
+from vmc.models.vision.contract import CERTAIN_LOG_VARIANCE, Vision, vae_loss
+from vmc.models.vision.dense import DenseSettings, DenseVAE
 
 VECTOR_DATA = np.random.default_rng(0).normal([5, -1, 0], [2, 0.1, 0], (500, 3)).astype(np.float32)
 
 
-def _prepared(kind: str) -> VisionModel:
+def _prepared(kind: str) -> Vision:
     torch.manual_seed(0)
-    vae = make_vision(kind, "CartPole-v1", (3,)).eval().requires_grad_(False)
+    vae = make_vision(kind, (3,), 32).eval().requires_grad_(False)
     vae.prepare(lambda: VECTOR_DATA)
     return vae
-
-
-def _checkpoint(kind: str, vae: VisionModel) -> Checkpoint:
-    weights = {name: tensor.numpy() for name, tensor in vae.state_dict().items()}
-    return Checkpoint(Path("x"), {"vision": kind}, weights, {}, "")
-
-
-@pytest.mark.parametrize("kind", ["dense", "identity"])
-def test_numpy_equals_torch(kind: str) -> None:
-    vae = _prepared(kind)
-    encoder = make_encoder(_checkpoint(kind, vae))
-    means, log_variances = vae.encode(vae.to_input(torch.from_numpy(VECTOR_DATA)))
-    assert encoder.latent_size == vae.settings.latent_size == 3
-    for number in (0, 7):
-        mean, log_variance = encoder.encode(VECTOR_DATA[number])
-        assert mean.dtype == log_variance.dtype == np.float32
-        np.testing.assert_allclose(mean, means[number], atol=1e-5)
-        np.testing.assert_allclose(log_variance, log_variances[number], atol=1e-5)
 
 
 def test_the_identity_is_the_standardised_vector() -> None:
@@ -57,7 +35,7 @@ def test_the_identity_is_the_standardised_vector() -> None:
 def test_the_dense_vae_learns_to_reconstruct() -> None:
     """Three numbers of which one never moves: after some steps it explains most of the other two."""
     torch.manual_seed(0)
-    vae = DenseVAE(DenseVAESettings(3, 2))
+    vae = DenseVAE(DenseSettings(3, 2))
     vae.prepare(lambda: VECTOR_DATA)
     inputs = vae.to_input(torch.from_numpy(VECTOR_DATA))
     optimizer = torch.optim.Adam(vae.parameters(), 1e-2)
@@ -70,8 +48,8 @@ def test_the_dense_vae_learns_to_reconstruct() -> None:
 
 
 def test_the_dense_vae_has_no_more_latents_than_numbers() -> None:
-    assert make_vision("dense", "CartPole-v1", (3,)).settings.latent_size == 3
-    assert make_vision("dense", "CartPole-v1", (100,)).settings.latent_size == 32
+    assert make_vision("dense", (3,), 32).settings.latent_size == 3
+    assert make_vision("dense", (100,), 32).settings.latent_size == 32
 
 
 def test_what_was_asked_for_comes_first_and_must_fit() -> None:
@@ -85,16 +63,47 @@ def test_what_was_asked_for_comes_first_and_must_fit() -> None:
         choose_vision("dense", "CarRacing-v3", PREPROCESSING)
 
 
-@pytest.mark.parametrize("kind", VISIONS)
+def test_another_kind_is_named_by_module_and_class() -> None:
+    place = "vmc.models.vision.dense:DenseVAE"
+    assert vision_class(place) is DenseVAE
+    assert sees(place) == VECTORS
+    assert choose_vision(place, "CartPole-v1", VECTORS) == place
+    assert vision_info(place, make_vision(place, (3,), 2)) == {
+        "kind": place,
+        "model": {"input_size": 3, "latent_size": 2, "hidden_units": 64},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dens", r"no V of kind 'dens'(.|\n)*Did you mean 'dense'(.|\n)*Or give module:Class"),
+        ("nowhere:Vision", r"'nowhere:Vision' cannot be imported(.|\n)*PYTHONPATH"),
+        ("vmc.models.vision.dense:Sparse", "cannot be imported"),
+    ],
+)
+def test_a_kind_that_does_not_exist_is_an_error_that_says_what_to_do(name: str, message: str) -> None:
+    with pytest.raises(VmcError, match=message):
+        make_vision(name, (3,), 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_made(kind: str) -> None:
-    shape = (64, 64, 3) if VISIONS[kind] == PREPROCESSING else (5,)
-    frames = np.zeros((2, *shape), np.uint8 if kind == "conv" else np.float32)
-    vae = make_vision(kind, "vmc/Toy-v0", shape)
-    mean, log_variance = vae.encode(vae.to_input(torch.from_numpy(frames)))
+    pictures = sees(kind) == PREPROCESSING
+    shape = (64, 64, 3) if pictures else (5,)
+    frames = torch.from_numpy(np.zeros((2, *shape), np.uint8 if pictures else np.float32))
+    vae = make_vision(kind, shape, 8)
+    mean, log_variance = vae.encode(vae.to_input(frames))
     assert mean.shape == log_variance.shape == (2, vae.settings.latent_size)
+    assert vae.latent_mask.shape == (vae.settings.latent_size,)
+    assert vae.latent_mask.all()
+    assert vae.decodes_pictures == pictures
+    assert vae.sees == sees(kind)
+    decoded = vae.to_frames(vae.decode(mean))
+    assert (decoded.shape, decoded.dtype) == (frames.shape, frames.dtype)
 
 
-def test_a_checkpoint_from_before_there_was_a_choice_is_convolutional() -> None:
-    vae = ConvVAE().eval().requires_grad_(False)
-    weights = {name: tensor.numpy() for name, tensor in vae.state_dict().items()}
-    assert make_encoder(Checkpoint(Path("x"), {}, weights, {}, "")).latent_size == 32
+@pytest.mark.parametrize("kind", ["identity", "dense"])
+def test_vectors_survive_the_way_to_the_network_and_back(kind: str) -> None:
+    vae, vectors = _prepared(kind), torch.from_numpy(VECTOR_DATA)
+    torch.testing.assert_close(vae.to_frames(vae.to_input(vectors)), vectors)

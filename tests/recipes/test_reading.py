@@ -57,7 +57,7 @@ def test_rounds_are_repeated_and_episodes_add_up(tmp_path: Path) -> None:
         ("epochs = 1", 'epochs = "many"', 10, "train-vae.epochs is 'many'; it must be of type int."),
         ("epochs = 1", "epochs = true", 10, "train-vae.epochs is True; it must be of type int."),
         ("epochs = 1", "epochs = 1\nlearning_rate = inf", 11, "learning_rate is inf; it must be finite."),
-        ("epochs = 1", "epochs = 1\nvision = 'eye'", 11, "train-vae.vision is 'eye'; it must be one of conv"),
+        ("generations = 5", "generations = 5\ninit = 'last'", 14, "init is 'last'; it must be one of best, scratch."),
         ("epochs = 1", "batch_size = 1", 9, "train-vae.epochs is not given."),
         ("epochs = 1", 'epochs = 1\nenv = "CartPole-v1"', 11, "train-vae has no option 'env'."),
         ("[rounds.train-vae]", "[rounds.train-vea]", 9, "a round has no 'train-vea'.\n  Did you mean 'train-vae'?"),

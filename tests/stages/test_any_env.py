@@ -57,7 +57,8 @@ def test_cartpole_runs_and_what_is_done_is_not_done_again(cartpole: Path) -> Non
     assert _chain(cartpole, "--env", "CartPole-v1").exit_code == 0
     assert (cartpole / "run" / "run.json").read_text() == before
     shape = load_checkpoint(cartpole / "run" / "controller", "best", "").info["model"]
-    assert (shape["latent_size"], shape["action_size"]) == (4, 2)
+    # CartPole shows four numbers, its M has 16 hidden units, and it has two actions.
+    assert (shape["inputs"], shape["input_size"], shape["action_size"]) == ("zh", 4 + 16, 2)
     assert json.loads((cartpole / "run" / "vae" / "reconstructions.json").read_text())["latent_size"] == 4
 
 
@@ -112,7 +113,7 @@ def test_a_dense_v_on_a_box_of_actions(tmp_path: Path) -> None:
     result = _chain(tmp_path, "--env", "Pendulum-v1", **{"train-vae.vision": "dense", "rollouts.episodes": 4})
     assert result.exit_code == 0, result.stderr
     info = load_checkpoint(tmp_path / "run" / "vae", "best", "").info
-    assert (info["vision"], info["model"]["latent_size"]) == ("dense", 3)
+    assert (info["kind"], info["model"]["latent_size"]) == ("dense", 3)
     shares = json.loads((tmp_path / "run" / "vae" / "reconstructions.json").read_text())["explained_variance"]
     assert len(shares) == 3
 

@@ -7,6 +7,7 @@ from conftest import TOY, ToyRun, toy_settings
 from vmc.envs import action_map_of, make_env
 from vmc.errors import VmcError
 from vmc.stages.collect import collect
+from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.rollouts import RolloutDataset
 
 
@@ -64,6 +65,15 @@ def test_actions_are_within_bounds_and_policies_differ(tmp_path) -> None:
     assert len(fingerprints) == 2
 
 
+def test_the_data_and_the_models_keep_the_action_map(toy_session: ToyRun) -> None:
+    """M and C need no environment to know what C's outputs mean."""
+    expected = action_map_of(TOY, make_env(TOY)).to_json()
+    assert RolloutDataset(toy_session.data).action_map == expected
+    for folder in ("vae", "mdrnn"):
+        for name in ("best", "latest"):
+            assert load_checkpoint(toy_session.run / folder, name, "").info["action_map"] == expected
+
+
 def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_path) -> None:
     fingerprints = set()
     for noise in (0.0, 0.0, 1.0):
@@ -79,19 +89,19 @@ def test_a_trained_controller_collects_with_and_without_noise(toy: ToyRun, tmp_p
     assert len(fingerprints) == 2
 
 
-def test_a_stall_ends_an_episode_as_a_truncation(tmp_path) -> None:
+def test_the_no_reward_limit_ends_an_episode_as_a_truncation(tmp_path) -> None:
     """The toy pays 1 - error^2: a step that is off by more than 1 is one without a positive reward."""
-    for folder, stall in (("whole", None), ("cut", 3)):
-        settings = toy_settings("rollouts", episodes=12, policy="random", no_reward_limit=stall)
+    for folder, limit in (("whole", None), ("cut", 3)):
+        settings = toy_settings("rollouts", episodes=12, policy="random", no_reward_limit=limit)
         collect(settings, tmp_path / folder, None, 0)
     whole, cut = (RolloutDataset(tmp_path / folder) for folder in ("whole", "cut"))
     ends = []
     for long, short in zip(whole.episodes, cut.episodes, strict=True):
         rewards, episode = whole.read(long).rewards, cut.read(short)
         poor = (rewards <= 0).astype(int)
-        stalls = [t for t in range(2, len(rewards)) if poor[t - 2 : t + 1].all()]
-        ends.append(bool(stalls) and stalls[0] + 1 < len(rewards))
-        np.testing.assert_array_equal(episode.rewards, rewards[: stalls[0] + 1] if stalls else rewards)
+        reached = [t for t in range(2, len(rewards)) if poor[t - 2 : t + 1].all()]
+        ends.append(bool(reached) and reached[0] + 1 < len(rewards))
+        np.testing.assert_array_equal(episode.rewards, rewards[: reached[0] + 1] if reached else rewards)
         if ends[-1]:
             assert (episode.terminated, episode.truncated) == (False, True)
     assert any(ends)
@@ -104,14 +114,14 @@ def test_other_limits_in_one_folder_are_refused(name: str, toy_session: ToyRun) 
         collect(toy_settings("rollouts", **{name: 7}), toy_session.data, None, 0)
 
 
-def test_drives_without_noise_may_have_other_limits_than_those_with(toy: ToyRun) -> None:
-    def drive(episodes: int, **values: Any) -> None:
+def test_episodes_without_noise_may_have_other_limits_than_those_with(toy: ToyRun) -> None:
+    def collect_more(episodes: int, **values: Any) -> None:
         collect(toy_settings("rollouts", policy="controller", episodes=episodes, **values), toy.data, toy.run, 0)
 
-    drive(18, action_noise=0.5, max_steps=9)
-    drive(22, action_noise=0.0, max_steps=12)
+    collect_more(18, action_noise=0.5, max_steps=9)
+    collect_more(22, action_noise=0.0, max_steps=12)
     with pytest.raises(VmcError, match="with max_steps = 9; now it is 12"):
-        drive(26, action_noise=0.5, max_steps=12)
+        collect_more(26, action_noise=0.5, max_steps=12)
     lengths = [episode.length for episode in RolloutDataset(toy.data).episodes]
     assert max(lengths[14:18]) <= 9 < max(lengths[18:])
 

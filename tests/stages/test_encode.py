@@ -25,9 +25,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     encode = vmc.stages.encode._encode
 
-    def watched(vae: object, dataset: object, episodes: list, device: object) -> dict:
+    def watched(vae: object, dataset: object, episodes: list) -> dict:
         numbers.extend(episode.index for episode in episodes)
-        return encode(vae, dataset, episodes, device)
+        return encode(vae, dataset, episodes)
 
     monkeypatch.setattr(vmc.stages.encode, "_encode", watched)
     return numbers
@@ -50,7 +50,7 @@ def test_only_new_episodes_are_encoded_and_all_equal_a_whole_encoding(toy: ToyRu
     np.testing.assert_array_equal(grown.rewards, whole.rewards)
 
 
-def test_another_v_encodes_all_anew(toy: ToyRun, encoded: list[int]) -> None:
+def test_another_v_encodes_all_again(toy: ToyRun, encoded: list[int]) -> None:
     before = len(RolloutDataset(toy.data).episodes)
     train_vae(toy_settings("train-vae", epochs=8), toy.data, toy.run, "cpu")
     _latents(toy.run, toy.data)

@@ -1,5 +1,7 @@
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from vmc.episode import run_episode
 from vmc.errors import VmcError
 from vmc.policies import RandomPolicy
 from vmc.seeding import env_seed, stream
-from vmc.stages.evaluate import evaluate_controller as score_controller
-from vmc.stages.evaluate import summary
+from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures, summary
+from vmc.stages.train_controller import train_controller
 
 
 def test_summary_is_that_of_numpy() -> None:
@@ -28,7 +30,7 @@ def test_summary_is_that_of_numpy() -> None:
 
 
 def test_the_result_holds_every_episode(toy: ToyRun) -> None:
-    result = score_controller(toy_settings("test", episodes=5), toy.data, toy.run, "cpu", 0)
+    result = evaluate_controller(toy_settings("test", episodes=5), toy.data, toy.run, "cpu", 0)
     assert result == json.loads((toy.run / "test.json").read_text())
     assert [episode["seed"] for episode in result["episodes"]] == [env_seed(0, "test", i) for i in range(5)]
     assert result["mean"] == pytest.approx(np.mean([episode["episode_return"] for episode in result["episodes"]]))
@@ -37,36 +39,36 @@ def test_the_result_holds_every_episode(toy: ToyRun) -> None:
 
 
 def test_the_score_does_not_depend_on_the_workers(toy: ToyRun) -> None:
-    results = [score_controller(toy_settings("test"), toy.data, toy.run, "cpu", n)["episodes"] for n in (0, 2)]
+    results = [evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", n)["episodes"] for n in (0, 2)]
     assert results[0] == results[1]
 
 
 def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = score_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"]
+    whole = evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"]
     journal = toy.run / "test-episodes.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:5]) + lines[5][:10])  # four episodes, and a line that a kill cut short
     ran = []
     run = EpisodeWorker.run
     monkeypatch.setattr(EpisodeWorker, "run", lambda self, job: (ran.append(job), run(self, job))[1])
-    assert score_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"] == whole
+    assert evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)["episodes"] == whole
     assert len(ran) == 6
     # Another limit, or another controller, has another journal.
-    score_controller(toy_settings("test", max_steps=5), toy.data, toy.run, "cpu", 0)
+    evaluate_controller(toy_settings("test", max_steps=5), toy.data, toy.run, "cpu", 0)
     assert len(ran) == 16
 
 
 def test_the_runs_own_result_can_be_left_alone(toy: ToyRun, tmp_path: Path) -> None:
-    score_controller(toy_settings("test", episodes=3), toy.data, toy.run, "cpu", 0)
+    evaluate_controller(toy_settings("test", episodes=3), toy.data, toy.run, "cpu", 0)
     before = (toy.run / "test.json").read_bytes()
-    score_controller(toy_settings("test", episodes=2), toy.data, toy.run, "cpu", 0, tmp_path / "other.json")
+    evaluate_controller(toy_settings("test", episodes=2), toy.data, toy.run, "cpu", 0, tmp_path / "other.json")
     assert (toy.run / "test.json").read_bytes() == before
     assert len(json.loads((tmp_path / "other.json").read_text())["episodes"]) == 2
 
 
 def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
     settings = toy_settings("test", dream=True, temperature=1.3, horizon=25)
-    result = score_controller(settings, toy.data, toy.run, "cpu", 0)
+    result = evaluate_controller(settings, toy.data, toy.run, "cpu", 0)
     assert result["dream"] is True
     assert result["temperature"] == 1.3
     assert max(episode["episode_length"] for episode in result["episodes"]) <= 25
@@ -75,20 +77,68 @@ def test_the_dreams_score_is_kept_apart(toy: ToyRun) -> None:
 
 
 def test_the_dream_is_the_one_that_was_asked_for(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    dreamed: list[DreamSettings] = []
-    monkeypatch.setattr(
-        "vmc.stages.dreaming.DreamWorld",
-        lambda dynamics, settings: (dreamed.append(settings), DreamWorld(dynamics, settings))[1],
-    )
-    settings = toy_settings("test", dream=True, temperature=1.3, horizon=25, sample_termination=True)
-    score_controller(settings, toy.data, toy.run, "cpu", 0)
-    assert dreamed == [DreamSettings(1.3, 25, True)]
+    dreamed = _watched_dreams(monkeypatch)
+    values = {"temperature": 1.3, "horizon": 25, "sample_termination": True, "termination_threshold": 0.6}
+    evaluate_controller(toy_settings("test", dream=True, **values), toy.data, toy.run, "cpu", 0)
+    assert dreamed == {DreamSettings(1.3, 25, True, 0.6)}
+
+
+OWN_DREAM = {"temperature": 2.0, "horizon": 17, "sample_termination": True, "termination_threshold": 0.7}
+
+
+@pytest.fixture
+def hot(toy: ToyRun) -> ToyRun:
+    """A run whose C was evolved in a dream at temperature 2."""
+    shutil.rmtree(toy.run / "controller")
+    settings = toy_settings("train-controller", dream=True, generations=2, **OWN_DREAM)
+    train_controller(settings, toy.data, toy.run, "cpu", 0)
+    return toy
+
+
+def test_by_default_a_c_is_tested_in_the_dream_that_it_was_evolved_in(
+    hot: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dreamed = _watched_dreams(monkeypatch)
+    result = evaluate_controller(toy_settings("test", dream=True), hot.data, hot.run, "cpu", 0)
+    assert dreamed == {DreamSettings(**OWN_DREAM)}
+    assert result["temperature"] == 2.0
+    assert max(episode["episode_length"] for episode in result["episodes"]) <= 17
+    assert result == json.loads((hot.run / "test-dream.json").read_text())
+
+
+def test_a_given_temperature_leaves_the_rest_of_the_dream_as_it_was(
+    hot: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dreamed = _watched_dreams(monkeypatch)
+    settings = toy_settings("test", dream=True, temperature=0.5, sample_termination=False)
+    assert evaluate_controller(settings, hot.data, hot.run, "cpu", 0)["temperature"] == 0.5
+    assert dreamed == {DreamSettings(0.5, 17, False, 0.7)}
+
+
+def test_a_table_of_temperatures_keeps_the_rest_of_the_dream(hot: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    dreamed = _watched_dreams(monkeypatch)
+    results = evaluate_temperatures(toy_settings("test", episodes=2), [0.5, 3.0], hot.data, hot.run, "cpu", 0)
+    assert dreamed == {DreamSettings(0.5, 17, True, 0.7), DreamSettings(3.0, 17, True, 0.7)}
+    assert [result["temperature"] for result in results] == [0.5, 3.0, None]
+
+
+def _watched_dreams(monkeypatch: pytest.MonkeyPatch) -> set[DreamSettings]:
+    """The settings of all dreams from now on."""
+    dreamed: set[DreamSettings] = set()
+    step = DreamWorld.step
+
+    def watched(world: DreamWorld, state: Any, actions: Any, noise: Any, settings: DreamSettings) -> Any:
+        dreamed.add(settings)
+        return step(world, state, actions, noise, settings)
+
+    monkeypatch.setattr(DreamWorld, "step", watched)
+    return dreamed
 
 
 def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> None:
     """The same episodes as C's, by a policy that draws from each episode's own stream."""
     settings = toy_settings("test", policy="random", episodes=3)
-    result = score_controller(settings, toy.data, tmp_path / "none", "cpu", 0)
+    result = evaluate_controller(settings, toy.data, tmp_path / "none", "cpu", 0)
     env = make_env(settings.env)
     policy = RandomPolicy(action_map_of(settings.env, env))
     for number, episode in enumerate(result["episodes"]):
@@ -104,4 +154,4 @@ def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> No
 
 def test_a_policy_without_models_does_not_dream(toy: ToyRun) -> None:
     with pytest.raises(VmcError, match="random does not dream"):
-        score_controller(toy_settings("test", policy="random", dream=True), toy.data, toy.run, "cpu", 0)
+        evaluate_controller(toy_settings("test", policy="random", dream=True), toy.data, toy.run, "cpu", 0)

@@ -31,8 +31,10 @@ def test_weights_are_rounded_and_read_as_float32(toy: ToyRun, tmp_path: Path) ->
     export_run(toy.run, tmp_path / "copy")
     rounded, original = vae_checkpoint(tmp_path / "copy").weights, vae_checkpoint(toy.run).weights
     for name, array in original.items():
-        assert rounded[name].dtype == np.float32
+        assert rounded[name].dtype == array.dtype
         np.testing.assert_allclose(rounded[name], array, rtol=1e-3, atol=1e-6)
+    assert original["mean.weight"].dtype == np.float32
+    np.testing.assert_array_equal(rounded["latent_mask"], original["latent_mask"])
 
 
 def test_the_copy_holds_nothing_of_the_optimisers(toy: ToyRun, tmp_path: Path) -> None:

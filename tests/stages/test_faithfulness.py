@@ -1,14 +1,19 @@
 import json
+import shutil
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TOY, ToyRun
+from conftest import TOY, ToyRun, toy_settings
 
 from vmc.config import make_settings
+from vmc.control.dream_fitness import DreamWorker
+from vmc.dream.settings import DreamSettings
 from vmc.errors import VmcError
 from vmc.report.faithfulness import plot_faithfulness
 from vmc.stages.faithfulness import measure_faithfulness, rank_correlation
 from vmc.stages.settings import FaithfulnessSettings
+from vmc.stages.train_controller import train_controller
 
 SETTINGS = make_settings(FaithfulnessSettings, TOY, {"controllers": 3, "episodes": 4, "dreams": 8, "horizon": 30})
 
@@ -31,6 +36,27 @@ def test_the_picture_is_drawn(toy: ToyRun) -> None:
     picture = toy.run / "faithfulness.png"
     plot_faithfulness(report, picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_by_default_the_dreams_are_those_that_c_was_evolved_in(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(toy.run / "controller")
+    own = {"temperature": 2.0, "horizon": 17, "sample_termination": True, "termination_threshold": 0.7}
+    search = toy_settings("train-controller", dream=True, generations=2, **own)
+    train_controller(search, toy.data, toy.run, "cpu", 0)
+    made: list[DreamSettings] = []
+    make = DreamWorker.__init__
+
+    def watched(worker: DreamWorker, world: Any, settings: DreamSettings, *rest: Any) -> None:
+        made.append(settings)
+        make(worker, world, settings, *rest)
+
+    monkeypatch.setattr(DreamWorker, "__init__", watched)
+    few = {"controllers": 2, "episodes": 2, "dreams": 2}
+    for given, expected in (({}, own), ({"temperature": 0.5, "horizon": 9}, {**own, "temperature": 0.5, "horizon": 9})):
+        settings = make_settings(FaithfulnessSettings, TOY, few, given)
+        measure_faithfulness(settings, toy.data, toy.run, "cpu", 0)
+        assert made.pop() == DreamSettings(**expected)
+        assert not made
 
 
 def test_a_search_without_means_is_told(toy: ToyRun) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -5,10 +6,13 @@ import numpy as np
 import pytest
 from conftest import ToyRun, toy_settings
 
+from vmc.control.dream_fitness import DreamFitness
+from vmc.control.loop import SearchLoop, SearchState, means_folder
 from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.stages import evaluate
 from vmc.stages import train_controller as stage
+from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
 
@@ -17,14 +21,12 @@ class _Killed(BaseException):
     """Stands for kill -9: nothing in the program may catch it."""
 
 
-def _train(toy: ToyRun, run: Path, **values: Any) -> stage.SearchState:
+def _train(toy: ToyRun, run: Path, **values: Any) -> SearchState:
     values = {"generations": 4, **values}
     return stage.train_controller(toy_settings("train-controller", **values), toy.data, run, "cpu", 0)
 
 
 def _without_controller(toy: ToyRun) -> Path:
-    import shutil
-
     shutil.rmtree(toy.run / "controller")
     return toy.run
 
@@ -39,13 +41,11 @@ def _state(run: Path) -> dict[str, np.ndarray]:
 def test_a_killed_search_ends_where_the_whole_one_did(
     dream: bool, saves: int, toy: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     run = _without_controller(toy)
     shutil.copytree(run, tmp_path / "whole")
     _train(toy, tmp_path / "whole", dream=dream)
     saved: list[int] = []
-    save = stage._Evolution._save
+    save = SearchLoop._save
 
     def save_and_die(self: Any) -> None:
         save(self)
@@ -54,7 +54,7 @@ def test_a_killed_search_ends_where_the_whole_one_did(
             raise _Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Evolution, "_save", save_and_die)
+        patch.setattr(SearchLoop, "_save", save_and_die)
         with pytest.raises(_Killed):
             _train(toy, run, dream=dream)
     _train(toy, run, dream=dream)
@@ -65,15 +65,18 @@ def test_a_killed_search_ends_where_the_whole_one_did(
     assert best[0] == best[1]
 
 
-def test_the_best_is_kept_by_the_held_out_episodes(toy: ToyRun) -> None:
+@pytest.mark.parametrize("dream", [False, True])
+def test_the_best_is_kept_by_the_validation_episodes(dream: bool, toy: ToyRun) -> None:
     run = _without_controller(toy)
-    counters = _train(toy, run)
+    state = _train(toy, run, dream=dream)
     lines = read_metrics(run / "controller")
-    validation = [line["validation"] for line in lines]
+    assert {line["validated_in"] for line in lines} == {"real"}
+    validation = [line["validation_return"] for line in lines]
     best = load_checkpoint(run / "controller", "best", "")
-    assert counters.best_return == best.info["validation_return"] >= max(validation)
-    if counters.best_generation:
-        assert validation[counters.best_generation - 1] == counters.best_return
+    assert state.best_return == best.info["validation_return"] >= max(validation)
+    assert state.best_generation == best.info["generation"]
+    if state.best_generation:
+        assert validation[state.best_generation - 1] == state.best_return
 
 
 def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
@@ -86,8 +89,8 @@ def test_weight_decay_keeps_the_parameters_small(toy: ToyRun) -> None:
     assert sizes[1] < 0.5 * sizes[0]
 
 
-def test_a_search_maximises_what_counts_not_what_is_returned(toy: ToyRun) -> None:
-    """Under a cap the first generations are ranked otherwise; one that nothing reaches changes nothing."""
+def test_a_search_maximises_the_shaped_return_and_logs_the_return(toy: ToyRun) -> None:
+    """A soft cap ranks the first generations otherwise; one that nothing reaches changes nothing."""
     run = _without_controller(toy)
     means, firsts = [], []
     cap = None
@@ -98,28 +101,58 @@ def test_a_search_maximises_what_counts_not_what_is_returned(toy: ToyRun) -> Non
         firsts.append(first["mean"])
         cap = 1e6 if cap is None else first["mean"] / first["mean_length"]
         _without_controller(toy)
-    assert firsts[0] == firsts[1] == firsts[2]  # the returns are the true ones
+    assert firsts[0] == firsts[1] == firsts[2]  # the logged returns are the true ones
     np.testing.assert_array_equal(means[0], means[1])
     assert (means[0] != means[2]).any()
 
 
 def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> None:
     run = _without_controller(toy)
-    counters = _train(toy, run, dream=True, real_every=2, validate_every=1, generations=5)
+    state = _train(toy, run, dream=True, validate_every=2, generations=5)
     lines = read_metrics(run / "controller")
-    real = {line["step"]: line["real"] for line in lines if "real" in line}
+    real = {line["step"]: line["validation_return"] for line in lines if "validation_return" in line}
     assert set(real) == {2, 4, 5}  # and the last
+    assert all(("validated_in" in line) == (line["step"] in real) for line in lines)
     best = load_checkpoint(run / "controller", "best", "").info
-    assert best["validation_return"] >= max(real.values())  # generation 0 was looked at too, before the log began
+    assert best["validation_return"] >= max(real.values())  # generation 0 was validated too, before the log began
     if best["generation"]:
         assert real[best["generation"]] == best["validation_return"]
     episodes = 4 * toy_settings("train-controller").validation_episodes
-    assert counters.steps["real"] <= 40 * episodes  # the toy's limit
-    assert counters.steps["real"] > 0
-    mean = load_checkpoint(run / "controller" / "means", f"{best['generation']:06d}", "")
+    assert 0 < state.num_steps["real"] <= 40 * episodes  # the toy's limit
+    assert state.num_steps["dream"] == sum(line["mean_length"] * 6 * 2 for line in lines)
+    mean = load_checkpoint(means_folder(run / "controller"), f"{best['generation']:06d}", "")
     np.testing.assert_array_equal(
         mean.weights["parameters"], load_checkpoint(run / "controller", "best", "").weights["parameters"]
     )
+
+
+def test_a_search_may_be_validated_in_the_dream_alone(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step of the real environment is taken; the validation episodes are not those of the fitness."""
+    validation: list[bool] = []
+    evaluate_dream = DreamFitness.evaluate
+
+    def spy(self: Any, candidates: Any, *rest: Any) -> Any:
+        if len(candidates) == 1:
+            validation.append(self._validation)
+        return evaluate_dream(self, candidates, *rest)
+
+    monkeypatch.setattr(DreamFitness, "evaluate", spy)
+    run = _without_controller(toy)
+    state = _train(toy, run, dream=True, validate_in="dream")
+    lines = read_metrics(run / "controller")
+    assert {line["validated_in"] for line in lines} == {"dream"}
+    assert state.best_return is not None
+    assert state.best_return >= max(line["validation_return"] for line in lines)
+    assert state.num_steps["real"] == 0
+    assert len(validation) == 5  # before the first generation, and after each
+    assert all(validation)
+
+
+def test_validation_in_the_dream_needs_a_search_in_the_dream(toy: ToyRun) -> None:
+    run = _without_controller(toy)
+    with pytest.raises(VmcError, match=r"validated in the dream, but its fitness is real.*\n.*--validate-in real"):
+        _train(toy, run, validate_in="dream")
+    assert not (run / "controller").exists()
 
 
 def test_candidates_of_a_generation_meet_the_same_episodes_and_generations_differ(
@@ -139,7 +172,7 @@ def test_candidates_of_a_generation_meet_the_same_episodes_and_generations_diffe
     assert len({seed for seeds in seen for seed in seeds}) == 3 * 2
 
 
-def test_held_out_episodes_are_not_cut_off(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_episodes_have_no_no_reward_limit(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: dict[bool, set[Any]] = {True: set(), False: set()}
     evaluate = stage.RealFitness.evaluate
 
@@ -164,7 +197,7 @@ def test_more_generations_go_on(toy: ToyRun) -> None:
 
 
 def test_other_settings_are_refused_by_name(toy: ToyRun) -> None:
-    with pytest.raises(VmcError, match="population = 6; now it is 9"):
+    with pytest.raises(VmcError, match="population_size = 6; now it is 9"):
         _train(toy, toy.run, population_size=9)
 
 
@@ -172,14 +205,14 @@ def test_from_the_dream_to_reality_is_a_new_phase_from_the_best(toy: ToyRun) -> 
     run = _without_controller(toy)
     _train(toy, run, dream=True, generations=2)
     dreamed = load_checkpoint(run / "controller", "best", "").weights["parameters"]
-    counters = _train(toy, run, dream=False, generations=1, population_size=9, target_return=-1000.0)
-    assert (counters.phase, counters.generation) == (1, 2)
+    state = _train(toy, run, dream=False, generations=1, population_size=9, target_return=-1000.0)
+    assert (state.phase, state.generation) == (1, 2)
     np.testing.assert_array_equal(load_checkpoint(run / "controller", "best", "").weights["parameters"], dreamed)
-    assert counters.steps["dream"] > 0
-    assert counters.steps["real"] > 0
+    assert state.num_steps["dream"] > 0
+    assert state.num_steps["real"] > 0
 
 
-def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
+def test_a_phase_from_scratch_begins_with_nothing_and_keeps_the_best(
     toy: ToyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _without_controller(toy)
@@ -193,26 +226,26 @@ def test_a_phase_that_searches_anew_begins_with_nothing_and_keeps_the_best(
         return evaluate_real(self, candidates, *rest)
 
     monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
-    counters = _train(toy, run, init="scratch", generations=1, step_size=1e-9)
+    state = _train(toy, run, init="scratch", generations=1, step_size=1e-9)
     validation, candidates = scored[0], scored[1]
     np.testing.assert_array_equal(validation, best[None])  # the one to beat, under the new circumstances
     assert np.abs(candidates).max() < 1e-6
     kept = load_checkpoint(run / "controller", "best", "").weights["parameters"]
-    assert np.array_equal(kept, best) == (counters.best_generation == 2)
-    assert (counters.phase, counters.generation) == (1, 3)
+    assert np.array_equal(kept, best) == (state.best_generation == 2)
+    assert (state.phase, state.generation) == (1, 3)
 
 
-def test_a_search_from_nothing_may_be_followed_by_one_from_its_best(toy: ToyRun) -> None:
-    """In the same V and M, with other settings; it can be stopped and resumed, and is another one than with `anew`."""
+def test_a_search_from_scratch_may_be_followed_by_one_from_its_best(toy: ToyRun) -> None:
+    """In the same V and M, with other settings; it can be stopped and resumed, and `init` tells the two apart."""
     run = _without_controller(toy)
     _train(toy, run, dream=True, init="scratch", generations=2)
     best = load_checkpoint(run / "controller", "best", "").weights["parameters"]
-    counters = _train(toy, run, dream=True, generations=1, population_size=9, step_size=1e-9)
-    assert (counters.phase, counters.generation) == (1, 3)
+    state = _train(toy, run, dream=True, generations=1, population_size=9, step_size=1e-9)
+    assert (state.phase, state.generation) == (1, 3)
     mean = load_checkpoint(run / "controller", "latest", "").weights["parameters"]
     np.testing.assert_allclose(mean, best, atol=1e-7)
-    counters = _train(toy, run, dream=True, generations=2, population_size=9, step_size=1e-9)
-    assert (counters.phase, counters.generation) == (1, 4)
+    state = _train(toy, run, dream=True, generations=2, population_size=9, step_size=1e-9)
+    assert (state.phase, state.generation) == (1, 4)
 
 
 def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
@@ -223,9 +256,9 @@ def test_the_toys_optimum_is_neared(toy: ToyRun) -> None:
     """
     run = _without_controller(toy)
     values = {"generations": 12, "population_size": 10, "validate_every": 12}
-    counters = _train(toy, run, **values, validation_episodes=8)
+    state = _train(toy, run, **values, validation_episodes=8)
     means = [line["mean"] for line in read_metrics(run / "controller")]
-    assert counters.best_generation == 12
+    assert state.best_generation == 12
     assert np.mean(means[-3:]) > np.mean(means[:2])
 
 
@@ -235,8 +268,58 @@ def test_other_shapes_of_c_are_searched_stored_and_driven(
 ) -> None:
     run = _without_controller(toy)
     _train(toy, run, inputs=inputs, hidden_units=hidden_units, dream=dream, generations=2)
-    settings, parameters, _ = load_controller(run, vae_checkpoint(run), dynamics_checkpoint(run, vae_checkpoint(run)))
-    assert (settings.inputs, settings.hidden_units) == (inputs, hidden_units)
-    assert len(parameters) == settings.num_parameters
+    stored = load_controller(run, vae_checkpoint(run), dynamics_checkpoint(run, vae_checkpoint(run)))
+    assert (stored.settings.inputs, stored.settings.hidden_units) == (inputs, hidden_units)
+    assert len(stored.parameters) == stored.settings.num_parameters
     result = evaluate.evaluate_controller(toy_settings("test", episodes=2), toy.data, run, "cpu", 0)
     assert len(result["episodes"]) == 2
+
+
+def _content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("shape", [{"inputs": "z"}, {"hidden_units": 4}, {"inputs": "z", "hidden_units": 4}])
+@pytest.mark.parametrize("others", [{}, {"dream": True}, {"init": "scratch", "population_size": 9}])
+def test_another_shape_of_c_is_refused_and_leaves_the_folder_as_it_was(
+    shape: dict[str, Any], others: dict[str, Any], toy: ToyRun
+) -> None:
+    """Also where a new phase begins, which may have other settings."""
+    before = _content(toy.run / "controller")
+    name, value = next(iter(shape.items()))
+    with pytest.raises(VmcError, match=rf"has {name.replace('_', ' ')} .*; now it is {value}.\n.*another --run"):
+        _train(toy, toy.run, **shape, **others)
+    assert _content(toy.run / "controller") == before
+
+
+def test_another_shape_of_c_is_refused_for_another_m_too(toy: ToyRun) -> None:
+    """A new phase of the search would be due."""
+    before = _content(toy.run / "controller")
+    shutil.rmtree(toy.run / "mdrnn")
+    train_mdrnn(toy_settings("train-mdrnn", epochs=1), toy.data, toy.run, "cpu")
+    with pytest.raises(VmcError, match="do not belong together"):
+        load_controller(toy.run, vae_checkpoint(toy.run), dynamics_checkpoint(toy.run, vae_checkpoint(toy.run)))
+    with pytest.raises(VmcError, match="has hidden units 0; now it is 4"):
+        _train(toy, toy.run, hidden_units=4)
+    assert _content(toy.run / "controller") == before
+
+
+def test_the_dream_of_a_search_is_kept_with_c(toy: ToyRun) -> None:
+    """A search in the real environment keeps it too: it is what C dreams with."""
+    run = _without_controller(toy)
+    values = {"temperature": 1.7, "horizon": 33, "sample_termination": True, "termination_threshold": 0.4}
+    for dream in (True, False):
+        _train(toy, run, dream=dream, generations=1, **values)
+        for name in ("best", "latest"):
+            assert load_checkpoint(run / "controller", name, "").info["dream"] == values
+        _without_controller(toy)
+
+
+def test_a_checkpoint_says_what_it_holds(toy_session: ToyRun) -> None:
+    info = load_checkpoint(toy_session.run / "controller", "latest", "").info
+    assert info["model"] == {"inputs": "zh", "input_size": 40, "action_size": 1, "hidden_units": 0}
+    assert info["state"]["generation"] == 3
+    assert info["state"]["finished"] is info["finished"] is True
+    assert info["vae"] == vae_checkpoint(toy_session.run).sha256
+    assert info["dynamics"] == dynamics_checkpoint(toy_session.run, vae_checkpoint(toy_session.run)).sha256
+    assert {"trainer", "config", "dream", "fitness", "init"} <= info.keys()

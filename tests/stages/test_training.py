@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun, toy_settings
-from vmc.models.visions import CERTAIN_LOG_VARIANCE
 
 import vmc.stages.training
 from vmc.bench.models import make_latents
 from vmc.config import make_settings
 from vmc.envs import CARRACING
 from vmc.errors import VmcError
-from vmc.models.agent import load_agent
+from vmc.models.agent import load_agent, load_body
 from vmc.models.checkpoints import vae_folder
+from vmc.models.controller import LinearController
+from vmc.models.dynamics.mdn import MDN
+from vmc.models.dynamics.noise import draw_noise
 from vmc.models.loading import load_dynamics, load_vae
+from vmc.models.vision.contract import CERTAIN_LOG_VARIANCE
 from vmc.recipes import find_recipe
 from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
@@ -26,6 +29,7 @@ from vmc.stages.train_mdrnn import DynamicsTraining, train_mdrnn
 from vmc.stages.train_vae import VAETraining, train_vae
 from vmc.stages.training import WAITING, Clocked
 from vmc.storage.checkpoint import load_checkpoint
+from vmc.storage.latents import Latents
 from vmc.storage.metrics import read_metrics
 from vmc.storage.rollouts import RolloutDataset
 
@@ -144,7 +148,7 @@ def test_other_settings_are_refused_by_name(stage: str, toy: ToyRun) -> None:
         train(toy_settings(stage, learning_rate=0.5), toy.data, toy.run, "cpu")
 
 
-def test_training_lowers_the_held_out_loss(toy_session: ToyRun) -> None:
+def test_training_lowers_the_validation_loss(toy_session: ToyRun) -> None:
     for stage, least in (("vae", 0.3), ("mdrnn", 0.1)):
         losses = [line["val_loss"] for line in read_metrics(toy_session.run / stage)]
         assert min(losses) < (1 - least) * losses[0]
@@ -157,17 +161,17 @@ def test_the_report_of_m_holds_what_it_promises(toy_session: ToyRun) -> None:
 
 
 def test_new_data_begin_a_new_phase(toy: ToyRun) -> None:
-    """More episodes: V goes on with its weights, M encodes anew and goes on, and C refuses to be a stranger."""
+    """More episodes: V goes on with its weights; M encodes again and goes on; C does not belong to them any more."""
     vae_before = load_checkpoint(toy.run / "vae", "best", "").sha256
     collect(toy_settings("rollouts", episodes=18), toy.data, None, 0)
-    counters = train_vae(toy_settings("train-vae", epochs=1), toy.data, toy.run, "cpu")
-    assert counters.phase_start == 6
-    assert counters.epoch == 7
+    state = train_vae(toy_settings("train-vae", epochs=1), toy.data, toy.run, "cpu")
+    assert state.phase_start == 6
+    assert state.epoch == 7
     assert load_checkpoint(toy.run / "vae", "best", "").sha256 != vae_before
     with pytest.raises(VmcError, match=r"M in .* and V in .* do not belong together"):
         load_agent(toy.run, TOY)
-    counters, _ = train_mdrnn(toy_settings("train-mdrnn", epochs=1), toy.data, toy.run, "cpu")
-    assert counters.phase_start == 40
+    state, _ = train_mdrnn(toy_settings("train-mdrnn", epochs=1), toy.data, toy.run, "cpu")
+    assert state.phase_start == 40
     with pytest.raises(VmcError, match=r"C in .* and V in .* do not belong together"):
         load_agent(toy.run, TOY)
 
@@ -177,41 +181,67 @@ def test_with_new_data_all_may_change_but_the_shape(toy: ToyRun) -> None:
     with pytest.raises(VmcError, match="was trained with dynamics = lstm; now it is gru"):
         train_mdrnn(toy_settings("train-mdrnn", dynamics="gru"), toy.data, toy.run, "cpu")
     changed = {"epochs": 1, "window": 8, "no_reward_limit": 5, "batch_size": 2}
-    counters, _ = train_mdrnn(toy_settings("train-mdrnn", **changed), toy.data, toy.run, "cpu")
-    assert counters.epoch == 41
+    state, _ = train_mdrnn(toy_settings("train-mdrnn", **changed), toy.data, toy.run, "cpu")
+    assert state.epoch == 41
     assert load_checkpoint(toy.run / "mdrnn", "best", "").info["no_reward_limit"] == 5
 
 
-def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_session: ToyRun) -> None:
-    dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
-    latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))
-    training = DynamicsTraining(toy_settings("train-mdrnn"), latents, torch.device("cpu"))
+def _trained_m(toy: ToyRun) -> tuple[MDN, Latents]:
+    dynamics, _ = load_dynamics(toy.run, load_vae(toy.run)[1])
+    assert isinstance(dynamics, MDN)
+    return dynamics, ensure_latents(toy.run, RolloutDataset(toy.data), torch.device("cpu"))[0]
+
+
+def _training(latents: Latents, dynamics: MDN, **values: Any) -> tuple[DynamicsTraining, MDN]:
+    """A training on these latents, with the weights of an M that was trained on others; all dimensions are in use."""
+    settings, mask = toy_settings("train-mdrnn", **values), np.ones(latents.means.shape[1], bool)
+    training = DynamicsTraining(settings, latents, mask, torch.device("cpu"))
     training.module.load_state_dict(dynamics.state_dict())
-    training.module.reward_scale.mul_(3)
-    training.module.termination_weight.mul_(7)
+    assert isinstance(training.module, MDN)
+    return training, training.module
+
+
+def test_new_data_give_m_new_units_of_reward_and_the_same_predictions(toy_session: ToyRun) -> None:
+    dynamics, latents = _trained_m(toy_session)
+    training, module = _training(latents, dynamics)
+    module.reward_scale.mul_(3)
+    module.termination_weight.mul_(7)
     h = torch.randn(4, dynamics.settings.hidden_size)
-    before, scale = training.module.heads(h), training.module.reward_scale.item()
-    odds = before.termination_logit - training.module.termination_weight.log()
+    before, scale = module.heads(h), module.reward_scale.item()
+    odds = before.termination_logits - module.termination_weight.log()
     training.begin_phase({"no_reward_limit": None})
-    after = training.module.heads(h)
-    assert training.module.reward_scale.item() == pytest.approx(scale / 3)
-    torch.testing.assert_close(after.reward, before.reward)
-    torch.testing.assert_close(after.termination_logit - training.module.termination_weight.log(), odds)
+    after = module.heads(h)
+    assert module.reward_scale.item() == pytest.approx(scale / 3)
+    torch.testing.assert_close(after.rewards, before.rewards)
+    torch.testing.assert_close(after.termination_logits - module.termination_weight.log(), odds)
 
 
 def test_where_other_steps_are_terminations_m_begins_at_their_rate(toy_session: ToyRun) -> None:
-    dynamics, _ = load_dynamics(toy_session.run, load_vae(toy_session.run)[1])
-    latents, _ = ensure_latents(toy_session.run, RolloutDataset(toy_session.data), torch.device("cpu"))
+    dynamics, latents = _trained_m(toy_session)
     latents = replace(latents, rewards=latents.rewards - np.median(latents.rewards))
-    training = DynamicsTraining(toy_settings("train-mdrnn", no_reward_limit=2), latents, torch.device("cpu"))
-    training.module.load_state_dict(dynamics.state_dict())
+    training, module = _training(latents, dynamics, no_reward_limit=2)
     training.begin_phase({"no_reward_limit": None})
     steps = np.split(latents.termination_labels(2), latents.first_steps()[1:])
     rate = np.concatenate([steps[position] for position in latents.training()]).mean()
-    logits = training.module.heads(torch.randn(4, dynamics.settings.hidden_size)).termination_logit
-    said = (logits - training.module.termination_weight.log()).sigmoid()
-    torch.testing.assert_close(said, torch.full((4,), rate, dtype=torch.float32))
+    logits = module.heads(torch.randn(4, dynamics.settings.hidden_size)).termination_logits
+    predicted = (logits - module.termination_weight.log()).sigmoid()
+    torch.testing.assert_close(predicted, torch.full((4,), rate, dtype=torch.float32))
     assert 0.02 < rate < 0.9
+
+
+def test_new_data_may_come_with_another_latent_mask(toy_session: ToyRun) -> None:
+    """M takes V's mask where it begins and where it goes on, without the dimensions that never vary in the data."""
+    dynamics, latents = _trained_m(toy_session)
+    latents.means[:, 3] = 1.5
+    mask, varies = np.arange(8) != 6, np.ptp(latents.means, axis=0) > 0
+    training = DynamicsTraining(toy_settings("train-mdrnn"), latents, mask, torch.device("cpu"))
+    expected = mask & varies
+    assert not expected[[3, 6]].any()
+    assert expected.any()
+    np.testing.assert_array_equal(training.module.latent_mask, expected)
+    training.module.load_state_dict(dynamics.state_dict())
+    training.begin_phase({"no_reward_limit": None})
+    np.testing.assert_array_equal(training.module.latent_mask, expected)
 
 
 def test_an_epoch_has_every_episode_once_beside_others_of_its_length() -> None:
@@ -220,7 +250,8 @@ def test_an_epoch_has_every_episode_once_beside_others_of_its_length() -> None:
     latents = replace(latents, lengths=lengths, index=np.arange(300), terminated=np.zeros(300, bool))
     latents = replace(latents, actions=latents.actions[: lengths.sum()], rewards=latents.rewards[: lengths.sum()])
     settings = make_settings(TrainMDRNNSettings, CARRACING, {"epochs": 1, "batch_size": 4})
-    training = DynamicsTraining(settings, latents, torch.device("cpu"))
+    mask = np.ones(latents.means.shape[1], bool)
+    training = DynamicsTraining(settings, latents, mask, torch.device("cpu"))
     epochs = [[batch.mask for batch in training.batches(epoch, 0)] for epoch in (0, 1)]
     for masks in epochs:
         assert len(masks) == training.num_units() == 68
@@ -239,9 +270,9 @@ def test_too_few_frames_for_a_batch_are_told(toy_session: ToyRun, tmp_path: Path
 
 def test_streamed_frames_train_as_well(toy_session: ToyRun, tmp_path: Path) -> None:
     settings = toy_settings("train-vae", epochs=2, memory_gib=0.002)
-    counters = train_vae(settings, toy_session.data, tmp_path, "cpu")
+    state = train_vae(settings, toy_session.data, tmp_path, "cpu")
     losses = [line["val_loss"] for line in read_metrics(tmp_path / "vae")]
-    assert counters.finished
+    assert state.finished
     assert losses[-1] < losses[0]
 
 
@@ -261,24 +292,47 @@ def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> No
     assert values == pytest.approx([line["val_loss"] for line in read_metrics(tmp_path / "vae")])
 
 
-def test_dimensions_that_v_makes_no_use_of_are_silenced_in_what_is_kept(toy_session: ToyRun, tmp_path: Path) -> None:
-    """In `best`, which C and M see the world through, not in `latest`, which trains on. M is judged by the rest."""
+def test_the_latent_mask_leaves_out_what_v_makes_no_use_of(toy_session: ToyRun, tmp_path: Path) -> None:
+    """In `best`, through which C and M see the world; `latest` trains on with all dimensions."""
     settings = toy_settings("train-vae", active_threshold=1.5)
     train_vae(settings, toy_session.data, tmp_path, "cpu")
     best, latest = (load_checkpoint(vae_folder(tmp_path), name, "vmc train-vae") for name in ("best", "latest"))
-    silent = ~best.weights["mean.weight"].any(axis=1)
-    assert 0 < silent.sum() < len(silent)
-    assert best.info["metrics"]["active_dimensions"] == (~silent).sum()
-    assert (best.weights["log_variance.bias"][silent] == CERTAIN_LOG_VARIANCE).all()
-    assert latest.weights["mean.weight"].any(axis=1).all()
+    mask = best.weights["latent_mask"]
+    assert mask.dtype == np.bool_
+    assert 0 < mask.sum() < len(mask)
+    assert best.info["metrics"]["active_units"] == mask.sum()
+    assert latest.weights["latent_mask"].all()
+
     train_mdrnn(toy_settings("train-mdrnn", epochs=2), toy_session.data, tmp_path, "cpu")
     latents, _ = ensure_latents(tmp_path, RolloutDataset(toy_session.data), torch.device("cpu"))
-    np.testing.assert_array_equal(latents.active(), ~silent)
-    dynamics, _ = load_dynamics(tmp_path, load_vae(tmp_path)[1])
-    mixture = dynamics.heads(torch.randn(5, dynamics.settings.hidden_size)).mixture
-    assert (mixture.means[:, silent] == 0).all()
-    assert mixture.means[:, ~silent].all()
+    np.testing.assert_array_equal(np.ptp(latents.means, axis=0) > 0, mask)
+    assert (latents.means[:, ~mask] == 0).all()
+    assert (latents.log_variances[:, ~mask] == CERTAIN_LOG_VARIANCE).all()
+
+    dynamics, checkpoint = load_dynamics(tmp_path, load_vae(tmp_path)[1])
+    np.testing.assert_array_equal(checkpoint.weights["latent_mask"], mask)
+    state = dynamics.initial(torch.randn(5, 8))
+    noise = draw_noise([np.random.default_rng(row) for row in range(5)], 1, dynamics.noise_sizes, torch.device("cpu"))
+    numbers = type(noise)(*(part[0] for part in noise))
+    for imaginer in (dynamics, dynamics.frozen()):  # the reference, and what dreams use
+        imagined = dynamics.latents(imaginer.imagine(state, torch.zeros(5, 1), numbers, 1.0).state)
+        assert (imagined[:, ~mask] == 0).all()
+        assert imagined[:, mask].all()
+    # The agent's V is an exported graph of its own.
+    agent, shape = load_body(tmp_path, TOY)
+    agent.use(LinearController(shape, np.zeros(shape.num_parameters)))
+    agent.reset(np.random.default_rng(0))
+    latent = agent.act(np.zeros((64, 64, 3), np.uint8)).latent
+    assert latent is not None
+    np.testing.assert_allclose(latent[~mask], 0, atol=1e-3)  # drawn with a standard deviation of 5e-5
+    assert (np.abs(latent[mask]) > 1e-3).all()
 
 
-def test_the_papers_preset_silences_nothing() -> None:
+def test_without_a_threshold_all_dimensions_are_in_use(toy_session: ToyRun, tmp_path: Path) -> None:
+    settings = toy_settings("train-vae", epochs=1, active_threshold=0)
+    train_vae(settings, toy_session.data, tmp_path, "cpu")
+    assert load_checkpoint(vae_folder(tmp_path), "best", "vmc train-vae").weights["latent_mask"].all()
+
+
+def test_the_papers_recipe_keeps_all_dimensions() -> None:
     assert find_recipe("paper", "CarRacing-v3").options("train-vae")["active_threshold"] == 0

@@ -156,7 +156,7 @@ def test_where_episodes_begin() -> None:
     np.testing.assert_array_equal(_latents().first_frames(), [0, 4, 6, 12])
 
 
-def test_the_held_out_episodes_are_those_of_v() -> None:
+def test_the_validation_episodes_are_those_of_v() -> None:
     """Otherwise M would be validated on frames that V was trained on."""
     index = np.arange(47)[::-1].copy()
     latents = replace(_latents(), index=index)

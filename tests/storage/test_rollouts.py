@@ -26,7 +26,8 @@ from vmc.storage.rollouts import (
     write_shard,
 )
 
-SOURCE = Source("vmc/Toy-v0", "area-64-v1", {"name": "random", "max_steps": None}, 3)
+ACTION_MAP = {"offset": [0.0], "scale": [1.0], "low": [-1.0], "high": [1.0]}
+SOURCE = Source("vmc/Toy-v0", "area-64-v1", ACTION_MAP, {"name": "random", "max_steps": None}, 3)
 
 
 def make_episode(index: int, length: int | None = None) -> Episode:
@@ -92,6 +93,7 @@ def test_what_is_small_is_known_without_reading(tmp_path: Path) -> None:
     assert path == shard_path(tmp_path, [7, 8])
     dataset = RolloutDataset(tmp_path)
     assert (dataset.env, dataset.preprocessing, dataset.sources) == (SOURCE.env, SOURCE.preprocessing, {path: SOURCE})
+    assert dataset.action_map == ACTION_MAP
     assert dataset.num_frames == sum(len(make_episode(index).frames) for index in (7, 8))
     for stored in dataset.episodes:
         episode = make_episode(stored.index)
@@ -241,7 +243,7 @@ def test_a_missing_data_set_is_named(name: str, shard: bytes, damaged: Callable[
     _assert_refused(path, f"has no data set '{name}'")
 
 
-@pytest.mark.parametrize("name", ["schema", "env", "preprocessing", "policy", "seed"])
+@pytest.mark.parametrize("name", ["schema", "env", "preprocessing", "action_map", "policy", "seed"])
 def test_a_missing_attribute_is_named(name: str, shard: bytes, damaged: Callable[[bytes], Path]) -> None:
     path = damaged(shard)
     _edit(path, lambda file: file.attrs.__delitem__(name))
@@ -251,7 +253,7 @@ def test_a_missing_attribute_is_named(name: str, shard: bytes, damaged: Callable
 def test_another_schema_is_told(shard: bytes, damaged: Callable[[bytes], Path]) -> None:
     path = damaged(shard)
     _edit(path, lambda file: file.attrs.__setitem__("schema", 99))
-    _assert_refused(path, "has schema 99, and this vmc reads 1")
+    _assert_refused(path, "has schema 99, and this vmc reads 2")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -325,11 +327,14 @@ def test_an_episode_that_stands_twice_is_refused(tmp_path: Path) -> None:
     assert str(other) in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["env", "preprocessing"])
-def test_a_mixed_folder_is_refused(field: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"), [("env", "another"), ("preprocessing", "another"), ("action_map", {"one_hot": 3})]
+)
+def test_a_mixed_folder_is_refused(field: str, value: Any, tmp_path: Path) -> None:
     write_shard(tmp_path, [make_episode(1)], SOURCE)
-    write_shard(tmp_path, [make_episode(2)], replace(SOURCE, **{field: "another"}))
-    with pytest.raises(VmcError, match=rf"{tmp_path} mixes episodes of {field} .*another"):
+    write_shard(tmp_path, [make_episode(2)], replace(SOURCE, **{field: value}))
+    what, other = field.replace("_", " "), "one_hot" if field == "action_map" else "another"
+    with pytest.raises(VmcError, match=rf"{tmp_path} mixes episodes of {what} .*{other}"):
         RolloutDataset(tmp_path)
 
 
@@ -375,7 +380,7 @@ def test_an_episode_stays_on_its_side_when_the_data_grow(before: set[int], added
     assert sides[0][1] <= sides[1][1]
 
 
-def test_a_tenth_is_held_out() -> None:
+def test_a_tenth_is_for_validation() -> None:
     training, validation = split_validation(_stored(list(range(200))))
     assert (len(training), len(validation)) == (180, 20)
 
@@ -404,7 +409,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 try:
     if kind == "rollouts":
-        write_shard(folder, [episode], Source("a", "b", {}, 0))
+        write_shard(folder, [episode], Source("a", "b", {}, {}, 0))
     else:
         write_latents(folder / "latents.h5", latents, "v", ["d"])
 except VmcError as error:

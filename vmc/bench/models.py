@@ -63,7 +63,7 @@ def head_operations(dynamics: LSTM) -> float:
 
 
 def make_latents(episodes: int, length: int) -> Latents:
-    """Made-up latent episodes of one length; the fourth is held out, as ever."""
+    """Made-up latent episodes of one length; the fourth is for validation."""
     rng = np.random.default_rng(0)
     frames, steps = episodes * (length + 1), episodes * length
     shapes = ((frames, LATENT_SIZE), (frames, LATENT_SIZE), (steps, ACTION_SIZE), (steps,))

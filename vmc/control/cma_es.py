@@ -26,10 +26,8 @@ Array = npt.NDArray[np.float64]
 
 # The parts of pycma's object that hold the state of a search, as attributes of the strategy ("" is itself).
 _PARTS = ("", "adapt_sigma", "sm", "sigma_vec", "best", "best.last", "fit", "_stoptolxstagnation")
-# Their attributes that a strategy made anew has alike, or that only pass from one call to the next.
+# Attributes that a new strategy has alike, or that only pass from one call to the next.
 _DERIVED = {"timer", "C", "B", "D", "dC"}
-# What early versions did not store of a search with 300 parameters or more.
-_DIRECTIONS = "pop_injection_directions"
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Search:
         """Learns the candidates' fitness, (P,), higher is better.
 
         Raises:
-            VmcError: a fitness that is not finite; pycma would accept NaN in silence.
+            VmcError: a fitness that is not finite; pycma accepts NaN without a word.
         """
         fitness = np.asarray(fitness, np.float64)
         if not np.isfinite(fitness).all():
@@ -136,15 +134,10 @@ class Search:
         """Puts back what `state` gave. Nothing but numbers is taken from it, so it cannot run code.
 
         Raises:
-            VmcError: a state of a search with another number of parameters, or one that is not whole.
+            VmcError: a state of a search with another number of parameters, or one that holds something else.
         """
         if arrays["mean"].shape != self._strategy.mean.shape:
             raise VmcError(f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}.")
-        if _DIRECTIONS not in arrays:
-            raise VmcError(
-                "The stored search lacks its injected directions: an older vmc stored it, so it cannot go on.",
-                "Search anew in another run, or remove the run's controller folder.",
-            )
         _make_lazy_attributes(self._strategy)
         for key, value in {**_unplain(values["attributes"]), **arrays}.items():
             part, _, name = key.rpartition(".")

@@ -182,7 +182,8 @@ class SearchLoop:
             save_checkpoint(means_folder(self._folder), f"{generation:06d}", self._info, {"parameters": parameters})
         if state.best_return is None or mean_return > state.best_return:
             state.best_return, state.best_generation = mean_return, generation
-            info = self._info | {"generation": generation, "validation_return": mean_return}
+            validated = {"validation_return": mean_return, "validated_in": settings.validate_in}
+            info = self._info | {"generation": generation, **validated}
             save_checkpoint(self._folder, "best", info, {"parameters": parameters})
         return {"validation_return": mean_return, "validated_in": settings.validate_in}
 

@@ -53,7 +53,7 @@ class DreamBatch:
         self._noise.restart(chosen, generators)
 
     def step(self, actions: npt.NDArray[Any], going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
-        """Steps the dreams that are `going`, (N,); the others draw nothing, and must begin anew after this.
+        """Steps the dreams that are `going`, (N,); the others draw nothing, and must begin again after this.
 
         They are computed all the same: the products of a batch of another size may be rounded otherwise, and a
         dream should not feel that its neighbours come and go.

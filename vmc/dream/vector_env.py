@@ -108,7 +108,7 @@ class DreamVectorEnv(gym.vector.VectorEnv[Array, Array, Array]):
                 f"Dream {np.flatnonzero(self._ended)[0]} has ended, and autoreset is disabled.",
                 "Call reset(options={'reset_mask': terminations | truncations}) first.",
             )
-        resting = self._ended  # these begin anew, in place of a step
+        resting = self._ended  # these begin again, in place of a step
         rewards, terminated = self._batch.step(np.asarray(actions), ~resting)
         self._lengths += 1
         truncated = self._lengths >= self._settings.horizon

@@ -98,11 +98,11 @@ def require_finished(folder: Path, command: str) -> None:
 
 
 def refuse_exported(folder: Path, command: str) -> None:
-    """Raises a `VmcError` where training would begin anew over a trained model, which an exported run holds."""
+    """Raises a `VmcError` if a training from scratch would replace a trained model, as an exported run holds one."""
     if has_checkpoint(folder, "latest") or not has_checkpoint(folder, "best"):
         return
     info = read_sidecar(folder, "best", command)["info"]
-    # One that was stopped between its first look and its first state is of epoch or generation 0.
+    # A training that was stopped between its first validation and its first state has epoch or generation 0.
     if info.get("epoch") or info.get("generation"):
         raise VmcError(
             f"{folder} holds a trained model without the state to go on from, as exported runs do: it would be lost.",
@@ -146,7 +146,7 @@ def stored_settings(kind: type[Settings], checkpoint: Checkpoint) -> Settings:
 def _finite(checkpoint: Checkpoint) -> Checkpoint:
     for name, array in checkpoint.weights.items():
         if not np.isfinite(array).all():
-            raise VmcError(f"{checkpoint.path}: {name} holds NaN or infinity.", "Train anew in another folder.")
+            raise VmcError(f"{checkpoint.path}: {name} holds NaN or infinity.", "Train again in another folder.")
     return checkpoint
 
 

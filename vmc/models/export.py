@@ -10,6 +10,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from vmc.errors import VmcError
+
 _OPSET = 17  # known to every ONNX Runtime that we allow
 
 
@@ -23,7 +25,16 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[
 
     Returns:
         A serialised ONNX model, for `vmc.models.graph.make_session`.
+
+    Raises:
+        VmcError: a weight has the name of an input or output.
     """
+    weights = {name: name.removeprefix("model.") for name in module.state_dict()}
+    for name in {*names, *outputs} & {*weights.values()}:
+        raise VmcError(
+            f"{type(module.model).__name__} has a weight named {name!r}, which is the name of an input or output, too.",
+            "Give this attribute of the model another name.",
+        )
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # The exporter by tracing: the newer one takes ten seconds and another package. It warns of its own age.
@@ -39,10 +50,12 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[
             do_constant_folding=False,  # folded weights would have lost their names
         )
     graph = onnx.load_from_string(buffer.getvalue())
-    weights = {tensor.name for tensor in graph.graph.initializer}
-    del graph.graph.initializer[:]
+    # The exporter makes aliases of weights that are equal; after training they are not.
+    nodes = [node for node in graph.graph.node if node.output[0] not in weights]
+    del graph.graph.initializer[:], graph.graph.node[:]
+    graph.graph.node.extend(nodes)
     for node in graph.graph.node:
         node.doc_string = ""
-        node.input[:] = [name.removeprefix("model.") if name in weights else name for name in node.input]
+        node.input[:] = [weights.get(name, name) for name in node.input]
     data: bytes = graph.SerializeToString()
     return data

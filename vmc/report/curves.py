@@ -108,8 +108,7 @@ def _before_the_search(run: Path, number: int) -> tuple[float, float]:
     path = run / "run.json"
     records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     before = [record for record in records if record["round"] <= number and record["stage"] != "test"]
-    # Records of early versions have no frames.
-    frames = [record["metrics"].get("frames", 0) for record in before if record["stage"] == "rollouts"]
+    frames = [record["metrics"]["frames"] for record in before if record["stage"] == "rollouts"]
     seconds = sum(record["seconds"] for record in before if record["stage"] != "train-controller")
     return (frames[-1] if frames else 0, seconds)
 

@@ -50,10 +50,11 @@ def evaluate_controller(
         What was written: every episode's seed, return and length; mean, std, ci95, min, max.
 
     Raises:
-        VmcError: V, M or C missing, corrupt or strangers to each other; a policy without models is to dream.
+        VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream.
     """
     started = time.monotonic()
-    check_env(settings.env)
+    if not settings.dream:
+        check_env(settings.env)
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
     controller = None
     if settings.policy == "controller":
@@ -82,9 +83,6 @@ def evaluate_controller(
     return result
 
 
-evaluate_controller.__test__ = False  # type: ignore[attr-defined]  # not a test case, whatever pytest thinks
-
-
 def evaluate_temperatures(
     settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
 ) -> list[dict[str, Any]]:
@@ -103,9 +101,6 @@ def evaluate_temperatures(
     return results
 
 
-evaluate_temperatures.__test__ = False  # type: ignore[attr-defined]
-
-
 def dream_settings(settings: Any, controller: StoredController) -> DreamSettings:
     """The dream that was asked for; what was not given is as in the search that found C."""
     return DreamSettings(**pick(DreamSettings, settings, DreamSettings(**controller.dream)))
@@ -122,10 +117,10 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 def _in_reality(
     settings: EvaluateSettings, run: Path, num_workers: int, controller: StoredController | None, seeds: list[int]
 ) -> list[Row]:
-    """Runs the episodes that are not yet in the journal of this driver under these settings."""
+    """Runs the episodes that are not yet in the journal of this policy under these limits."""
     limits = Limits(max_steps=settings.max_steps)
-    driver = controller.sha256 if controller else settings.policy
-    journal = _Journal(run / "test-episodes.jsonl", f"{driver} {limits}")
+    policy = controller.sha256 if controller else settings.policy
+    journal = _Journal(run / "test-episodes.jsonl", f"{policy} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
     make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
     if controller is None:
@@ -163,7 +158,7 @@ class _Journal:
     """Finished episodes of a test, a line each, so that a killed test goes on where it was.
 
     Args:
-        key: what the scores depend on beside the seeds; a journal with another key is begun anew.
+        key: what the scores depend on beside the seeds; a journal with another key is replaced.
     """
 
     def __init__(self, path: Path, key: str) -> None:

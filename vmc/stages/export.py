@@ -40,7 +40,7 @@ def export_run(run: Path, to: Path) -> int:
         How many bytes of weights were written.
 
     Raises:
-        VmcError: V, M, C or the starts missing, corrupt or strangers to each other; `to` is the run itself.
+        VmcError: V, M, C or the starts missing or corrupt, or they do not belong together; `to` is the run itself.
     """
     if to.resolve() == run.resolve():
         raise VmcError(f"{to} is the run itself.", "Give another folder with --to.")

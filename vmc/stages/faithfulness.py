@@ -53,7 +53,7 @@ def measure_faithfulness(
         against what happened, in bins), `gap` (controllers in the dream and in reality, and their rank correlation).
 
     Raises:
-        VmcError: V, M or the means of a search are missing, or strangers to each other.
+        VmcError: V, M or the means of a search are missing, or they do not belong together.
     """
     device = choose_device(device_name)
     latents, vae = ensure_latents(run, RolloutDataset(data), device)

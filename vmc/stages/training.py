@@ -139,7 +139,7 @@ def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
         )
     state = _resume(trainable, folder, config)
     write_json(folder / "config.json", config.settings_dict)
-    # A phase begins with a validation, which logs its epoch anew.
+    # A phase begins with a validation, which logs its epoch a second time.
     log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.tensorboard)
     if not state.best:
         _validate(trainable, folder, config, state, log)

@@ -244,7 +244,7 @@ def present_indices(directory: Path) -> set[int]:
 
 
 def split_validation(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpisode], list[StoredEpisode]]:
-    """(training, held out): every tenth episode, by its number, is never trained on.
+    """(training, validation): every tenth episode, by its number, is never trained on.
 
     By number, so that an episode stays on its side when the data set grows.
 
@@ -255,7 +255,7 @@ def split_validation(episodes: Sequence[StoredEpisode]) -> tuple[list[StoredEpis
     training = [episode for episode in episodes if episode.index % 10 != 3]
     if not validation or not training:
         raise VmcError(
-            f"{len(episodes)} episodes are too few: episode 3 of each ten is held out for validation.",
+            f"{len(episodes)} episodes are too few: episode 3 of each ten is for validation.",
             "Run `vmc rollouts --episodes 4` or more.",
         )
     return training, validation

@@ -52,11 +52,11 @@ def random_action(rng: Rng) -> Any:
 
 def drive(pair: Pair, rng: Rng, frames: int) -> None:
     """Follow the road at different speeds over several laps, and a few frames past each end."""
-    driver = RoadFollower(speed=float(rng.uniform(25, 70)))
+    follower = RoadFollower(speed=float(rng.uniform(25, 70)))
     pair.reset(seed=int(rng.integers(2**31)))
     past = 0
     for _ in range(frames):
-        past += pair.step(driver(pair.envs[0]))
+        past += pair.step(follower(pair.envs[0]))
         if past > 3:
             past = 0
             pair.reset()
@@ -149,9 +149,9 @@ def stand(pair: Pair, rng: Rng, frames: int) -> None:
 def colours(pair: Pair, rng: Rng, frames: int) -> None:
     """Reset with every option of ``domain_randomize``."""
     pair.reset(seed=int(rng.integers(2**31)))
-    driver = RoadFollower()
+    follower = RoadFollower()
     for n in range(frames):
-        pair.step(driver(pair.envs[0]) if n % 80 < 60 else random_action(rng))
+        pair.step(follower(pair.envs[0]) if n % 80 < 60 else random_action(rng))
         if n % 80 == 79:
             options: list[Any] = [None, {}, {"randomize": True}, {"randomize": False}]
             pair.reset(options=options[int(rng.integers(4))])

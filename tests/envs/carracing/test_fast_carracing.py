@@ -36,9 +36,9 @@ def test_every_frame_is_equal(name: str, seed: int) -> None:
 
 def test_a_whole_lap_is_equal_and_is_finished() -> None:
     pair = Pair()
-    driver = RoadFollower(speed=60.0)
+    follower = RoadFollower(speed=60.0)
     pair.reset(seed=3)
-    finished = any(pair.step(driver(pair.envs[0])) for _ in range(1500))
+    finished = any(pair.step(follower(pair.envs[0])) for _ in range(1500))
     assert finished
     assert pair.envs[1].tile_visited_count == len(pair.envs[1].track)
     assert pair.mismatches == []

@@ -23,12 +23,18 @@ def _font() -> pygame.font.Font:
     return pygame.font.Font(pygame.font.get_default_font(), 42)
 
 
+def _drawn(score: str) -> pygame.Surface:
+    try:
+        return _font().render(score, True, (255, 255, 255), (0, 0, 0))
+    except pygame.error:  # pygame.quit() makes old fonts unusable, also when pygame is initialised again
+        _font.cache_clear()
+        return _font().render(score, True, (255, 255, 255), (0, 0, 0))
+
+
 @lru_cache(maxsize=KEPT)
 def score_text(score: str) -> Text:
     """The text's pixels as lanes (see ``blocks``), and x and y of their top left corner."""
-    if not pygame.font.get_init():  # after pygame.quit() old fonts are unusable
-        _font.cache_clear()
-    text = _font().render(score, True, (255, 255, 255), (0, 0, 0))
+    text = _drawn(score)
     place = text.get_rect()
     place.center = (60, HEIGHT - HEIGHT * 2.5 / 40.0)
     # Blit as the original does, because the text is an 8-bit surface with a palette.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vmc.config import did_you_mean
+from vmc.config import check_kind, did_you_mean
 from vmc.errors import VmcError
 from vmc.models.dynamics.state import State
 
@@ -85,9 +85,11 @@ def dynamics_class(name: str) -> type[WorldModel]:
     """The `WorldModel` of a kind.
 
     Raises:
-        VmcError: there is no such kind, or it cannot be imported.
+        VmcError: there is no such kind, or it cannot be imported, or it is no `WorldModel`.
     """
-    return _resolve(name, find_kind(name).model)  # type: ignore[no-any-return]
+    from vmc.models.dynamics.contract import WorldModel
+
+    return check_kind("M", name, _resolve(name, find_kind(name).model), WorldModel)
 
 
 def make_step(name: str, weights: Arrays, graphs: Mapping[str, bytes]) -> StepModel:

@@ -197,7 +197,7 @@ class WorldModel(nn.Module, ABC):
         """`initial` and `observe` as ONNX graphs without weights, for an agent's loop (`ExportedStep`).
 
         Each maps one row of the state, the action and the latent to the next state and its features, in that order.
-        A kind with a `step` of its own in `KINDS` returns nothing.
+        They are not used for a kind with a `step` of its own in `KINDS`.
         """
         latents = torch.zeros(1, self.settings.latent_size)
         actions = torch.zeros(1, self.settings.action_size)

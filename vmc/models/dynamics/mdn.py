@@ -146,8 +146,9 @@ class MDN(WorldModel):
         """The reference; dreams use `frozen`, which is several times faster."""
         memory = self.step(torch.cat([state[0], actions], dim=-1), state[1:])
         outputs = self.heads(memory[0])
-        sampled = sample_mixture(outputs.mixture, noise.uniform, noise.normal, temperature)
-        latents = torch.where(self.latent_mask, sampled, 0.0)
+        used, latents = self.used_dimensions(), torch.zeros_like(state[0])
+        numbers = noise.uniform[:, used], noise.normal[:, used]
+        latents[:, used] = sample_mixture(of_dimensions(outputs.mixture, used), *numbers, temperature)
         return Imagined(State((latents, *memory)), outputs.rewards, self._probability(outputs.termination_logits))
 
     @property
@@ -207,7 +208,7 @@ class MDN(WorldModel):
     def adapt(self, statistics: SequenceStatistics, relabelled: bool) -> None:
         """Measures rewards in the new data's standard deviation, and weighs terminations by their new rarity.
 
-        The heads move with them, so that M predicts what it did. A controller earns other rewards than a random
+        The heads move with them, so that M predicts what it did. A controller gets other rewards than a random
         policy: in the old units their errors would outweigh the mixture's loss.
         """
         super().adapt(statistics, relabelled)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from vmc.config import did_you_mean
+from vmc.config import check_kind, did_you_mean
 from vmc.envs import PREPROCESSING, VECTORS, get_task
 from vmc.errors import VmcError
 
@@ -41,14 +41,17 @@ def vision_class(name: str) -> type[Vision]:
     """The `Vision` of a kind in the table, or one elsewhere, named `module:Class`.
 
     Raises:
-        VmcError: there is no such kind, or it cannot be imported.
+        VmcError: there is no such kind, or it cannot be imported, or it is no `Vision`.
     """
+    from vmc.models.vision.contract import Vision
+
     if name not in KINDS and ":" not in name:
         raise VmcError(f"There is no V of kind {name!r}.", f"{did_you_mean(name, KINDS)} Or give module:Class.")
     try:
-        return resolve_name(KINDS[name].model if name in KINDS else name)  # type: ignore[no-any-return]
+        found = resolve_name(KINDS[name].model if name in KINDS else name)
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(f"V of kind {name!r} cannot be imported: {error}.", "Is its module on PYTHONPATH?") from None
+    return check_kind("V", name, found, Vision)
 
 
 def sees(name: str) -> str:

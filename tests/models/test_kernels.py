@@ -4,10 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vmc.dream.kernels import sample
-from vmc.dream.world import sample_on_gpu
-from vmc.models.backbones.lstm_step import lstm_cell
-from vmc.models.mixture import MAX_LOG_STD, MIN_LOG_STD, mixture_from_parts, sample_mixture
+from vmc.models.dynamics.lstm_step import lstm_cell
+from vmc.models.mixture import (
+    MAX_LOG_STD,
+    MIN_LOG_STD,
+    mixture_from_parts,
+    sample_latents,
+    sample_mixture,
+    sample_on_cpu,
+    sample_on_gpu,
+)
 
 FLOATS = st.floats(-60, 60, width=32)
 
@@ -39,14 +45,17 @@ def test_samples_are_the_mixtures(outputs: np.ndarray, weight_sets: int, seed: i
     uniform, normal = rng.random((2, 3), np.float32), rng.standard_normal((2, 3), np.float32)
     latents = np.empty((2, 3), np.float32)
     outputs = np.ascontiguousarray(outputs[:, 4 * (3 - weight_sets) :])
-    sample(outputs, 4, uniform, normal, temperature, (MIN_LOG_STD, MAX_LOG_STD), latents)
+    sample_on_cpu(outputs, 4, weight_sets, uniform, normal, temperature, (MIN_LOG_STD, MAX_LOG_STD), latents)
     parts = torch.from_numpy(outputs[:, :-2]).split([4 * weight_sets, 12, 12], dim=1)
     parts = [part.unflatten(1, (4, -1)) for part in parts]
-    on_gpu = sample_on_gpu(*parts, torch.from_numpy(uniform), torch.from_numpy(normal), temperature).numpy()
+    numbers = torch.from_numpy(uniform), torch.from_numpy(normal)
+    on_gpu = sample_on_gpu(*parts, *numbers, temperature).numpy()
+    chosen = sample_latents(torch.from_numpy(outputs), (4, weight_sets, 3), *numbers, temperature).numpy()
+    np.testing.assert_array_equal(chosen, latents)
     mixture = mixture_from_parts(*(part.double().transpose(1, 2) for part in parts))
     cumulative = (mixture.log_weights / temperature).softmax(dim=-1).cumsum(dim=-1)
-    clear = ((cumulative - torch.from_numpy(uniform)[:, :weight_sets, None]).abs() > 1e-5).all(dim=-1)
+    clear = ((cumulative - numbers[0][:, :weight_sets, None]).abs() > 1e-5).all(dim=-1)
     clear = clear.expand(2, 3).numpy()
-    expected = sample_mixture(mixture, torch.from_numpy(uniform), torch.from_numpy(normal), temperature).numpy()
+    expected = sample_mixture(mixture, *numbers, temperature).numpy()
     for found in (latents, on_gpu):
         np.testing.assert_allclose(found[clear], expected[clear], rtol=1e-5, atol=1e-5)
