@@ -89,7 +89,7 @@ def dynamics_class(name: str) -> type[WorldModel]:
     """
     from vmc.models.dynamics.contract import WorldModel
 
-    return check_kind("M", name, _resolve(name, find_kind(name).model), WorldModel)
+    return check_kind("M", name, _resolve(name, find_kind(name).model), WorldModel)  # type: ignore[type-abstract]
 
 
 def make_step(name: str, weights: Arrays, graphs: Mapping[str, bytes]) -> StepModel:

@@ -51,7 +51,7 @@ def vision_class(name: str) -> type[Vision]:
         found = resolve_name(KINDS[name].model if name in KINDS else name)
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(f"V of kind {name!r} cannot be imported: {error}.", "Is its module on PYTHONPATH?") from None
-    return check_kind("V", name, found, Vision)
+    return check_kind("V", name, found, Vision)  # type: ignore[type-abstract]
 
 
 def sees(name: str) -> str:
