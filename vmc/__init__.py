@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vmc.recipes import Recipe, add_recipes, find_recipe, load_recipe
     from vmc.storage.rollouts import RolloutDataset
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "vmc.dream.settings": ("DreamSettings",),
     "vmc.dream.world": ("DreamWorld",),

@@ -7,17 +7,28 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from vmc.config import plain_type
+from vmc.config import make_settings, plain_type
 from vmc.envs import CARRACING, WORDS, env_slug, join_name, use_official_drawing
 from vmc.executors import available_cores
-from vmc.recipes import DEFAULT_PRESET, Recipe, find_recipe, is_file_name, open_recipe, preset_of
-from vmc.stages.settings import GROUPS
+from vmc.recipes import (
+    DEFAULT_PRESET,
+    Recipe,
+    find_recipe,
+    first_settings,
+    is_file_name,
+    open_recipe,
+    preset_of,
+    settings_toml,
+)
+from vmc.runs import env_of
+from vmc.stages.settings import GROUPS, STAGES
+from vmc.storage.metrics import LOGGERS, check_loggers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # These are shared options, made by `shared`.
@@ -25,16 +36,32 @@ _SHARED = {"env", "seed"}
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+_COMMON, _WORLD, _PLACES = "Options", "Environment and recipe", "Folders and machine"
+_GROUPS = (_COMMON, _WORLD, _PLACES, *GROUPS)
+
+
+class OrderedGroup(click.Group):
+    """A group whose help lists the commands in the order in which they were added, each with one whole sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, command.get_short_help_str(limit=1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 class GroupedCommand(click.Command):
-    """A command whose help lists the common options first, and the others by group."""
+    """A command whose help lists its own options first, and the others by group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                records.setdefault(getattr(parameter, "group", None) or "Options", []).append(record)
-        for group, listed in sorted(records.items(), key=lambda item: _position(item[0])):
+                records.setdefault(getattr(parameter, "group", None) or _COMMON, []).append(record)
+        for group, listed in sorted(records.items(), key=lambda item: _GROUPS.index(item[0])):
             with formatter.section(group):
                 formatter.write_dl(listed)
 
@@ -47,27 +74,73 @@ class _GroupedOption(click.Option):
         self.group = group
 
 
-def _position(group: str) -> int:
-    return ["Options", *GROUPS].index(group)
+def examples(*commands: str) -> str:
+    """The end of a command's help: lines that can be copied. (`\\b` keeps click from joining them.)"""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
 
 
 def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Adds an option for each field of a settings dataclass, but `without`; options not given arrive as None."""
+    """Adds an option for each field of a settings dataclass, but `without`; options not given arrive as None.
+
+    It also adds `--show-config`, which prints the settings in force in place of running the command. Put it below
+    `shared`.
+    """
     documented = field_help(kind)
     hints = typing.get_type_hints(kind)
     fields = [field for field in dataclasses.fields(kind) if field.name not in {*_SHARED, *without}]
 
     def decorate(command: Command) -> Command:
+        command = _with_show_config(command, kind)
         for field in reversed(fields):
             name = field.name.replace("_", "-")
             base = plain_type(hints[field.name])
             declaration = f"--{name}/--no-{name}" if base is bool else f"--{name}"
             kwargs: dict[str, Any] = {} if base is bool else {"type": _click_type(field, base)}
-            kwargs |= {"help": documented[field.name], "group": field.metadata.get("group")}
+            kwargs |= {"help": f"{documented[field.name]}{_default_text(field)}", "group": field.metadata.get("group")}
             command = click.option(declaration, default=None, cls=_GroupedOption, **kwargs)(command)
         return command
 
     return decorate
+
+
+def settings_for(kind: type, recipe: Recipe, given: Mapping[str, Any]) -> Any:
+    """The settings in force: what is given, else the recipe's option (if a recipe has this stage), else the default."""
+    stage = next((stage for stage, known in STAGES.items() if known is kind), None)
+    if stage is None:
+        return make_settings(kind, str(recipe.env), {"seed": recipe.seed}, given)
+    return first_settings(recipe, stage, given)
+
+
+def _with_show_config(command: Command, kind: type) -> Command:
+    text = "Print the settings that this command would use, as TOML, and do nothing else."
+    option = click.option("--show-config", is_flag=True, help=text)
+    names = {field.name for field in dataclasses.fields(kind)}
+
+    @functools.wraps(command)
+    def shown_or_run(show_config: bool, recipe: Recipe, **kwargs: Any) -> Any:
+        if not show_config:
+            return command(recipe=recipe, **kwargs)
+        given = {name: kwargs[name] for name in names & kwargs.keys()}
+        # `vmc test` takes several temperatures, one after another.
+        given = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
+        settings = settings_for(kind, recipe, given)
+        places = {name: str(kwargs[name]) for name in ("data", "run", "device", "workers") if name in kwargs}
+        stage = click.get_current_context().command.name
+        values = {name: value for name, value in dataclasses.asdict(settings).items() if name != "env"}
+        click.echo(settings_toml({"env": recipe.env, **places}, str(stage), values))
+        return None
+
+    return option(shown_or_run)  # type: ignore[return-value]
+
+
+def _default_text(field: dataclasses.Field[Any]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "  [default: the recipe's]"
+    if field.default is None:
+        return ""  # the sentence says what holds
+    name = field.name.replace("_", "-")
+    value = {True: name, False: f"no-{name}"}[field.default] if isinstance(field.default, bool) else field.default
+    return f"  [default: the recipe's, else {value}]"
 
 
 def comma_floats(context: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
@@ -80,6 +153,31 @@ def comma_floats(context: click.Context, parameter: click.Parameter, value: str 
         raise click.BadParameter(f"{value!r} is not a list of numbers such as 0.5,1.0.") from None
 
 
+def comma_seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int]:
+    """An option's callback: different whole numbers, at least 0, with commas between them."""
+    parts = [] if value is None else value.split(",")
+    if not all(part.isdecimal() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise click.BadParameter(f"{value!r} is not a list of different seeds such as 0,1,2.")
+    return [int(part) for part in parts]
+
+
+def log_option(command: Command) -> Command:
+    """Adds `--log`: a tuple of loggers that are installed."""
+    text = "Also send the metrics to this logger (an extra of the same name). May be given again."
+    choice = click.Choice([*LOGGERS])
+    option = _option("--log", "loggers", multiple=True, type=choice, callback=_installed, help=text, group=_PLACES)
+    return option(command)  # type: ignore[no-any-return]
+
+
+def _installed(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    check_loggers(value)
+    return value
+
+
+def _option(*declarations: str, **kwargs: Any) -> Callable[[Any], Any]:
+    return click.option(*declarations, cls=_GroupedOption, **kwargs)
+
+
 def shared(
     data: bool = True,
     run: bool = True,
@@ -87,33 +185,43 @@ def shared(
     workers: bool = True,
     steps_env: bool = True,
     seed: bool = True,
+    run_argument: bool = False,
+    names_folders: bool = False,
 ) -> Callable[[Any], Any]:
     """The options that the stages share; `steps_env` for those that step a real environment.
 
     The command gets one `recipe`, with its environment and seed, and the folders `data` and `run`.
+
+    Args:
+        run_argument: the run can also be given as an argument.
+        names_folders: `--seed` is that of a run, not that of a test of it: another seed has other folders.
     """
-    options = [*_recipe_options()]
+    options = [*_recipe_options(steps_env)]
     if seed:
-        text = "Of all random streams.  [default: the recipe's, else 0]"
-        options.append(click.option("--seed", type=click.IntRange(0), help=text))
+        text = "Derive all random streams from this seed.  [default: the recipe's, else 0]"
+        options.append(_option("--seed", type=click.IntRange(0), help=text, group=_WORLD))
     if data:
-        options.append(click.option("--data", type=_FOLDER, help="The episodes' folder.  [default: data/<env>]"))
+        text = "Keep the episodes in this folder.  [default: data/<env>, or data/<the run's name> if that exists]"
+        options.append(_option("--data", type=_FOLDER, help=text, group=_PLACES))
     if run:
-        options.append(click.option("--run", type=_FOLDER, help="The run's folder.  [default: results/<env>]"))
+        text = "Keep the run in this folder.  [default: results/<env>]"
+        if run_argument:
+            text = "Take the run in this folder, as the argument RUN does.  [default: results/<env>]"
+            options.append(click.argument("run_path", required=False, type=_FOLDER, metavar="[RUN]"))
+        options.append(_option("--run", type=_FOLDER, help=text, group=_PLACES))
     if device:
         choice = click.Choice(["auto", "cpu", "cuda"])
-        text = "Where V, M and the dream run."
-        options.append(click.option("--device", type=choice, default="auto", show_default=True, help=text))
+        text = "Run V, M and the dream on this device; `auto` is the GPU if there is one."
+        options.append(
+            _option("--device", type=choice, default="auto", show_default=True, help=text, group=_PLACES)
+        )
     if workers:
-        text = "Worker processes; 0 works in this one.  [default: the number of cores]"
-        options.append(click.option("--workers", type=click.IntRange(0), default=available_cores, help=text))
-    if steps_env:
-        text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
-        official = click.option("--official-env", is_flag=True, expose_value=False, callback=_official, help=text)
-        options.append(official)
+        text = "Use this many worker processes; 0 works in the main process.  [default: the number of cores]"
+        kwargs = {"type": click.IntRange(0), "default": available_cores, "help": text, "group": _PLACES}
+        options.append(_option("--workers", **kwargs))
 
     def decorate(command: Any) -> Any:
-        command = _with_recipe(command)
+        command = _with_recipe(command, names_folders)
         for option in reversed(options):
             command = option(command)
         return command
@@ -121,20 +229,25 @@ def shared(
     return decorate
 
 
-def _recipe_options() -> Iterable[Callable[[Any], Any]]:
-    text = "A Gymnasium id, or module:Id-v0.  [default: the recipe's, else CarRacing-v3]"
-    yield click.option("--env", help=text)
-    text = "An argument of the environment, e.g. continuous=False. May be given again."
-    yield click.option("--env-kwargs", multiple=True, metavar="NAME=VALUE", help=text)
+def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
+    text = "Take this environment: a Gymnasium id, or module:Id-v0.  [default: the recipe's or the run's, else CarRacing-v3]"
+    yield _option("--env", help=text, group=_WORLD)
+    text = "Give the environment an argument, e.g. continuous=False. May be given again."
+    yield _option("--env-kwargs", multiple=True, metavar="NAME=VALUE", help=text, group=_WORLD)
     for word, text in WORDS.items():
-        yield click.option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.")
-    text = "The shipped recipe for the environment: smoke, laptop, dream, paper ...  [default: laptop]"
-    yield click.option("--preset", metavar="NAME", help=text)
-    text = "A recipe of your own, or one of those that `vmc recipes` lists."
-    yield click.option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text)
+        yield _option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.", group=_WORLD)
+    if steps_env:
+        text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
+        yield _option(
+            "--official-env", is_flag=True, expose_value=False, callback=_official, help=text, group=_WORLD
+        )
+    text = "Use the shipped recipe of this name for the environment: smoke, laptop, dream, paper ...  [default: laptop]"
+    yield _option("--preset", metavar="NAME", help=text, group=_WORLD)
+    text = "Use a recipe of your own, or one of those that `vmc recipes` lists.  [default: that of --preset]"
+    yield _option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text, group=_WORLD)
 
 
-def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+def _with_recipe(command: Callable[..., Any], names_folders: bool) -> Callable[..., Any]:
     """Makes one recipe of the options that name it, and the default folders."""
 
     @functools.wraps(command)
@@ -144,21 +257,35 @@ def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
         preset: str | None,
         file_or_name: str | None,
         seed: int | None = None,
+        run_path: Path | None = None,
         **given: Any,
     ) -> Any:
         if preset and file_or_name:
             raise click.UsageError("--preset and --recipe each name a recipe; give one of them.")
+        if run_path and given["run"] not in (None, run_path):
+            raise click.UsageError(f"The argument names the run {run_path}, and --run names {given['run']}.")
         words = [word for word in WORDS if given.pop(word.replace("-", "_"))]
+        run = run_path or given.get("run")
         own = open_recipe(file_or_name) if file_or_name else None
-        env = join_name(env or (own and own.env) or CARRACING, env_kwargs, words)
-        recipe = (own or find_recipe(preset or DEFAULT_PRESET, env)).adapted(env, seed)
+        env = join_name(env or (own and own.env) or (run and env_of(run)) or CARRACING, env_kwargs, words)
+        base = own or find_recipe(preset or DEFAULT_PRESET, env)
+        recipe = base.adapted(env, seed)
         name = folder_name(recipe, bool(file_or_name and is_file_name(file_or_name)))
-        for option, root in (("data", "data"), ("run", "results")):
-            if option in given:
-                given[option] = given[option] or Path(root) / name
+        if names_folders and seed not in (None, base.seed):
+            name = f"{name}-seed-{seed}"
+        if "run" in given:
+            given["run"] = run or Path("results") / name
+        if "data" in given:
+            given["data"] = given["data"] or _data_folder(run, name)
         return command(recipe=recipe, **given)
 
     return with_recipe
+
+
+def _data_folder(run: Path | None, name: str) -> Path:
+    """The episodes' folder of a run that is given, if it is named like the run; else the default one."""
+    of_run = Path("data") / run.name if run else None
+    return of_run if of_run and of_run.is_dir() else Path("data") / name
 
 
 def folder_name(recipe: Recipe, is_file: bool = False) -> str:

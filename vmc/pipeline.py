@@ -13,6 +13,7 @@ from vmc.errors import VmcError
 from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
 from vmc.recipes import DueStage, Recipe, completed, due_stages, to_toml
+from vmc.runs import RECIPE
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import evaluate_controller
 from vmc.stages.train_controller import train_controller
@@ -20,11 +21,11 @@ from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
 from vmc.storage.checkpoint import read_sidecar
 from vmc.storage.files import locked, replacing, sha256_of, write_json
+from vmc.storage.metrics import check_loggers
 from vmc.storage.rollouts import RolloutDataset
 
 Metrics = dict[str, float]
 
-RECIPE = "recipe.toml"
 _HEADER = """\
 # The recipe of this run, with all its options. `vmc run --recipe` and this file is the same run again.
 # An option that is not here has no value.
@@ -40,6 +41,7 @@ class PipelineSettings:
         data, run: the folders of the episodes and of all else.
         device: `auto`, `cpu` or `cuda`.
         workers: processes that step environments; 0 works in this one.
+        loggers: where metrics go beside `metrics.jsonl` (`vmc.storage.metrics.LOGGERS`).
     """
 
     recipe: Recipe
@@ -47,6 +49,7 @@ class PipelineSettings:
     run: Path
     device: str = "auto"
     workers: int = 0
+    loggers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
         VmcError: a recipe without an environment, or whatever a stage raises; the finished stages stay finished.
     """
     due = list(due_stages(settings.recipe))
+    check_loggers(settings.loggers)
     _check_before_any_work(due)
     with locked(settings.run):
         records = _valid_records(settings, due)
@@ -162,12 +166,12 @@ def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
 
 
 def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
-    state = train_vae(stage, settings.data, settings.run, settings.device)
+    state = train_vae(stage, settings.data, settings.run, settings.device, settings.loggers)
     return state.seconds, {name: state.best[name] for name in ("reconstruction", "kl")}
 
 
 def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
-    state, report = train_mdrnn(stage, settings.data, settings.run, settings.device)
+    state, report = train_mdrnn(stage, settings.data, settings.run, settings.device, settings.loggers)
     names = {
         "nll_per_dimension": "NLL",
         "reward_explained_variance": "reward EV",
@@ -177,7 +181,8 @@ def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
 
 
 def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
-    state = train_controller(stage, settings.data, settings.run, settings.device, settings.workers)
+    places = settings.data, settings.run, settings.device, settings.workers
+    state = train_controller(stage, *places, settings.loggers)
     assert state.best_return is not None
     metrics = {"generations": state.generation, "validation return": state.best_return}
     return state.seconds, metrics | {f"{place} steps": n for place, n in state.num_steps.items() if n}

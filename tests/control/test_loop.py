@@ -85,7 +85,7 @@ def _run(folder: Path, inputs: Mapping[str, Any] = {}, **values: Any) -> tuple[S
 
     settings, table = replace(SETTINGS, **values), _Table()
     config = {"generations": settings.generations, "seed": settings.seed}
-    loop = SearchLoop(settings, config, folder, SHAPE, dict(inputs), {"dream": {}}, make, table, tensorboard=False)
+    loop = SearchLoop(settings, config, folder, SHAPE, dict(inputs), {"dream": {}}, make, table)
     return loop.run(), table, trainers
 
 

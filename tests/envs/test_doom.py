@@ -192,7 +192,7 @@ def test_an_action_squash_fills_the_box(env: gym.Env[Any, Any]) -> None:
 def test_without_the_extra_the_command_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "vmc.envs.doom")
     monkeypatch.setitem(sys.modules, "vizdoom", None)
-    with pytest.raises(VmcError, match=r"ViZDoom is not installed[^']*pip install 'vmc\[doom\]'"):
+    with pytest.raises(VmcError, match=r"ViZDoom is not installed[^']*pip install '\.\[doom\]'"):
         make_env(name)
 
 

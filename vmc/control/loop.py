@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class SearchLoop:
         inputs: see `SearchState`.
         info: kept in the checkpoints beside that.
         validation: scores C on validation episodes.
+        loggers: where the metrics go beside `metrics.jsonl` (`vmc.storage.metrics.LOGGERS`).
 
     Raises:
         VmcError: settings or a shape that changed, an exported or a corrupt C.
@@ -91,14 +93,14 @@ class SearchLoop:
         info: Mapping[str, Any],
         make_trainer: MakeTrainer,
         validation: Fitness,
-        tensorboard: bool,
+        loggers: Sequence[str] = (),
     ) -> None:
         self._settings, self._config = settings, dict(config)
         self._folder, self._validation = folder, validation
         self._info = {**model_info(shape), **inputs, **info}
         self._state, self._trainer = self._resume(shape, inputs, make_trainer)
         write_json(folder / "config.json", self._config)
-        self._log = MetricsLog(folder, self._state.generation, tensorboard)
+        self._log = MetricsLog(folder, self._state.generation, loggers)
 
     def run(self) -> SearchState:
         """Runs until the last generation, or until the target is reached."""
@@ -111,7 +113,7 @@ class SearchLoop:
         per_generation = self._trainer.episodes_per_generation
         done = (state.generation - state.phase_start) * per_generation
         title = "C in the dream" if settings.dream else "C"
-        with Progress(title, settings.generations * per_generation, "episodes", done) as progress:
+        with closing(self._log), Progress(title, settings.generations * per_generation, "episodes", done) as progress:
             while not self._finished():
                 progress.advance(0, **self._generation(progress.advance))
         if not state.finished:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 from vmc.envs.action_map import ActionMap, BoxActionMap, action_map_from_json
-from vmc.envs.drawing import use_official_drawing
+from vmc.envs.drawing import fast_drawing_is_proved, numba_cache, use_official_drawing
 from vmc.envs.name import WORDS, env_slug, join_name
 from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
 from vmc.envs.preprocess import FRAME_SHAPE, PREPROCESSING
@@ -49,10 +49,12 @@ __all__ = [
     "add_task",
     "check_env",
     "env_slug",
+    "fast_drawing_is_proved",
     "get_task",
     "join_name",
     "known_names",
     "make_env",
+    "numba_cache",
     "preprocessing_of",
     "use_official_drawing",
 ]

@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from vmc.envs.engine import launcher
 from vmc.errors import VmcError
+from vmc.extras import missing
 
 try:
     import vizdoom
 except ModuleNotFoundError:
-    raise VmcError("ViZDoom is not installed.", "pip install 'vmc[doom]'") from None
+    raise missing("doom") from None
 
 _THRESHOLD = 1 / 3
 _LEFT, _STAY, _RIGHT = [1, 0], [0, 0], [0, 1]

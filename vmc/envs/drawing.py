@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pygame
 
 _VARIABLE = "VMC_CARRACING"
 _FAST, _OFFICIAL = "fast", "official"
+_COMPILING = "Compiling the fast CarRacing, once on this machine: about a minute."
+# From numba's cache the kernels come within this time, and there is nothing to tell.
+_LOADING_SECONDS = 2.0
 
 
 def use_official_drawing() -> None:
@@ -27,7 +35,8 @@ def fast_drawing_is_proved() -> bool:
     It also compiles or loads the kernels before any worker starts. It prints a message to stderr if the two differ.
     """
     if _VARIABLE not in os.environ:
-        proved = _proved()
+        with announced(_COMPILING):
+            proved = _proved()
         os.environ[_VARIABLE] = _FAST if proved else _OFFICIAL
         if not proved:
             installed = f"gymnasium {version('gymnasium')}, pygame {pygame.ver}, numba {version('numba')}"
@@ -37,6 +46,29 @@ def fast_drawing_is_proved() -> bool:
                 file=sys.stderr,
             )
     return os.environ[_VARIABLE] == _FAST
+
+
+@contextmanager
+def announced(what: str) -> Iterator[None]:
+    """Tells on stderr what is going on if the block takes long, and how long it took."""
+    started = time.monotonic()
+    timer = threading.Timer(_LOADING_SECONDS, print, [what], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    seconds = time.monotonic() - started
+    if seconds > _LOADING_SECONDS:
+        print(f"Done in {seconds:.0f} s.", file=sys.stderr, flush=True)
+
+
+def numba_cache() -> Path:
+    """The folder in which numba keeps what it compiled."""
+    from vmc.envs.preprocess import cache_folder
+
+    return cache_folder()
 
 
 def _proved() -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import gcd
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -80,6 +81,16 @@ def resize(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     flat = image.reshape(height, width * 3)
     _average(flat, frame, line, rows, row_overlaps, columns, overlaps, row_sum * column_sum)
     return frame
+
+
+def warm_up() -> None:
+    """Compiles the resize, or loads it from numba's cache, so that worker processes only read the cache."""
+    resize(np.zeros((FRAME_SIZE, FRAME_SIZE, 3), np.uint8))
+
+
+def cache_folder() -> Path:
+    """The folder in which numba keeps the compiled resize."""
+    return Path(_average.stats.cache_path)
 
 
 class PreprocessedFrames(gym.ObservationWrapper[Any, Any, Any]):

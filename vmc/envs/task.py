@@ -14,9 +14,10 @@ import numpy as np
 
 from vmc.envs.action_map import ActionMap, BoxActionMap
 from vmc.envs.actions import action_map_for, with_vector_actions
-from vmc.envs.drawing import fast_drawing_is_proved
+from vmc.envs.drawing import announced, fast_drawing_is_proved
 from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
 from vmc.envs.observations import preprocessing_of, with_frames
+from vmc.envs.preprocess import PREPROCESSING, warm_up
 from vmc.errors import VmcError
 
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
@@ -116,7 +117,11 @@ def check_env(name: str) -> str:
     """
     env = make_env(name)
     env.close()
-    return preprocessing_of(env)
+    preprocessing = preprocessing_of(env)
+    if preprocessing == PREPROCESSING:
+        with announced("Compiling the resize of frames, once on this machine: a few seconds."):
+            warm_up()
+    return preprocessing
 
 
 def make_env(name: str) -> gym.Env[Any, Any]:

@@ -4,6 +4,7 @@ from vmc.recipes.catalogue import (
     DEFAULT_PRESET,
     DREAM_PRESET,
     REAL_PRESET,
+    SMOKE_PRESET,
     add_recipes,
     find_recipe,
     find_specific,
@@ -15,12 +16,13 @@ from vmc.recipes.catalogue import (
 from vmc.recipes.expansion import DueStage, completed, due_stages, first_settings
 from vmc.recipes.reading import load_recipe
 from vmc.recipes.recipe import Measured, Recipe
-from vmc.recipes.writing import to_toml
+from vmc.recipes.writing import settings_toml, to_toml
 
 __all__ = [
     "DEFAULT_PRESET",
     "DREAM_PRESET",
     "REAL_PRESET",
+    "SMOKE_PRESET",
     "DueStage",
     "Measured",
     "Recipe",
@@ -35,5 +37,6 @@ __all__ = [
     "open_recipe",
     "preset_of",
     "recipe_files",
+    "settings_toml",
     "to_toml",
 ]

@@ -10,7 +10,7 @@ from vmc.errors import VmcError
 from vmc.recipes.reading import load_recipe
 from vmc.recipes.recipe import Recipe
 
-DEFAULT_PRESET, DREAM_PRESET, REAL_PRESET = "laptop", "dream", "real"
+DEFAULT_PRESET, DREAM_PRESET, REAL_PRESET, SMOKE_PRESET = "laptop", "dream", "real", "smoke"
 _ENDING = ".toml"
 # The last one that has a recipe of a name is the one that counts.
 _FOLDERS = [Path(__file__).parent]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
+from typing import Any
 
 from vmc.recipes.recipe import Recipe, Round
 
@@ -12,6 +13,14 @@ from vmc.recipes.recipe import Recipe, Round
 def to_toml(recipe: Recipe) -> str:
     """The text of a file that `load_recipe` reads as the same recipe, without what was measured."""
     return "\n".join(_lines(recipe)) + "\n"
+
+
+def settings_toml(head: Mapping[str, Any], stage: str, settings: Mapping[str, Any]) -> str:
+    """A stage's settings as TOML, below what stands outside of them; those without a value are named in a comment."""
+    lines = [f"{name} = {_value(value)}" for name, value in head.items()]
+    lines += ["", f"[{stage}]", *(f"{name} = {_value(value)}" for name, value in settings.items() if value is not None)]
+    unset = [name for name, value in settings.items() if value is None]
+    return "\n".join([*lines, *([f"# without a value: {', '.join(unset)}"] if unset else [])])
 
 
 def _lines(recipe: Recipe) -> Iterator[str]:
@@ -30,6 +39,6 @@ def _stage_lines(stages: Round) -> Iterator[str]:
         yield from (f"{name} = {_value(value)}" for name, value in options.items())
 
 
-def _value(value: str | float | bool) -> str:
+def _value(value: str | float | bool | list[float]) -> str:
     """A JSON scalar is one of TOML too, if no character of it is escaped as a pair."""
     return json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vmc.errors import VmcError
+from vmc.extras import missing
 from vmc.storage.files import replacing
 from vmc.storage.metrics import read_metrics
 
@@ -130,7 +131,7 @@ def pyplot() -> Any:
     try:
         import matplotlib as mpl
     except ModuleNotFoundError:
-        raise VmcError("matplotlib is not installed.", "pip install 'vmc[plots]'") from None
+        raise missing("plots") from None
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

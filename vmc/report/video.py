@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from vmc.errors import VmcError
+from vmc.extras import require
 from vmc.storage.files import replacing
 
 _FRAMES_PER_SECOND = 50  # CarRacing's rate
@@ -20,10 +21,7 @@ def check_video_path(path: Path) -> None:
     if path.suffix not in (".mp4", ".gif"):
         raise VmcError(f"{path} is neither .mp4 nor .gif.", "Give --video with one of these endings.")
     if path.suffix == ".mp4":
-        try:
-            import av  # noqa: F401
-        except ModuleNotFoundError:
-            raise VmcError("PyAV is not installed.", "pip install 'vmc[video]', or give a .gif.") from None
+        require("video", "give a .gif")
 
 
 def write_video(path: Path, frames: npt.NDArray[np.uint8], scale: int = 3) -> None:

@@ -58,8 +58,8 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         VmcError: a folder of another environment or with other limits, a damaged shard, a folder that cannot be
             written.
     """
-    started = time.monotonic()
     preprocessing = check_env(settings.env)
+    started = time.monotonic()  # what is compiled at the first start does not count
     with locked(data):
         present = present_indices(data)
         if present:

@@ -52,9 +52,9 @@ def evaluate_controller(
     Raises:
         VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream.
     """
-    started = time.monotonic()
     if not settings.dream:
         check_env(settings.env)
+    started = time.monotonic()  # what is compiled at the first start does not count
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
     controller = None
     if settings.policy == "controller":

@@ -12,8 +12,9 @@ from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
 from vmc.models.dynamics import MIXTURES
 from vmc.policies import POLICIES
 
-# Groups of options in `--help`, in this order; an option without a group is a common one.
-CMA_ES, DREAM, ADVANCED = "CMA-ES", "Dream", "Advanced"
+# Groups of options in `--help`; an option without a group is one of the command's common ones. The texts of the options
+# are those of the attributes below, so each is whole sentences.
+CMA_ES, DREAM, ADVANCED = "Search (CMA-ES)", "Dream", "Advanced"
 GROUPS = (CMA_ES, DREAM, ADVANCED)
 
 
@@ -22,14 +23,14 @@ class CollectSettings:
     """How episodes are collected.
 
     Attributes:
-        env: the environment's name.
-        episodes: how many episodes the folder holds in the end; only the missing ones are collected.
-        policy: `random`, `brownian` or `controller` (the run's V, M and C).
-        action_noise: for `controller`: the largest standard deviation of the correlated noise on C's outputs, before
-            the action map. Each episode draws its own, and a rate of bursts of random actions. 0 adds neither.
-        max_steps: a time limit below the environment's own; None keeps the environment's.
-        no_reward_limit: truncate an episode after this many steps without a positive reward.
-        seed: episode i depends on `(seed, i)` alone (and on the policy).
+        env: The environment's name.
+        episodes: The folder holds this many episodes in the end; only the missing ones are collected.
+        policy: Choose who acts: `random`, `brownian`, or `controller` (the run's V, M and C).
+        action_noise: Add correlated noise of at most this standard deviation to C's outputs, for `controller` alone.
+            Each episode draws its own deviation, and a rate of bursts of random actions. 0 adds neither.
+        max_steps: Truncate an episode after this many steps; without it, the environment's own limit holds.
+        no_reward_limit: Truncate an episode after this many steps without a positive reward; without it, never.
+        seed: Derive episode i from this seed and i alone (and from the policy).
     """
 
     env: str
@@ -46,17 +47,18 @@ class TrainVAESettings:
     """How V is trained.
 
     Attributes:
-        vision: the kind of V: `conv` for pictures; `identity` or `dense` for vectors; or `module:Class`. Default: what
-            the environment's entry says, else what fits its observations.
-        epochs: the largest number of passes over the training frames.
-        patience: stop after this many epochs without a better validation loss.
-        batch_size: frames a step.
-        learning_rate: Adam's first learning rate.
-        final_lr_fraction: the learning rate falls linearly to this fraction of itself; 1 keeps it constant.
-        active_threshold: a latent dimension is active if its KL on validation frames is at least this many nats. The
-            latent mask sets the others to 0 (active units, Burda et al. 2016). 0 keeps all dimensions, as the paper.
-        memory_gib: frames up to this size are kept in memory; more are streamed through a buffer of this size.
-        seed: of the weights, the order and the noise.
+        env: The environment's name.
+        vision: Choose the kind of V: `conv` for pictures, `identity` or `dense` for vectors, or `module:Class`. Without
+            it, the environment's entry or else its observations decide.
+        epochs: Pass over the training frames at most this often.
+        patience: Stop after this many epochs without a better validation loss.
+        batch_size: Train on this many frames at each step.
+        learning_rate: Begin with this learning rate of Adam.
+        final_lr_fraction: Let the learning rate fall linearly to this fraction of itself; 1 keeps it constant.
+        active_threshold: Keep a latent dimension if its KL on validation frames is at least this many nats. The latent
+            mask sets the others to 0 (active units, Burda et al. 2016). 0 keeps all dimensions, as the paper does.
+        memory_gib: Keep frames up to this many GiB in memory; more are streamed through a buffer of this size.
+        seed: Derive the first weights, the order of the frames and the noise from this seed.
     """
 
     env: str
@@ -76,18 +78,20 @@ class TrainMDRNNSettings:
     """How M is trained.
 
     Attributes:
-        dynamics: the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, or `module:Class`.
-        mixture: whether each latent dimension has mixture weights of its own (the original), or all share one set.
-        epochs: the largest number of passes over the training episodes; 0 keeps M's random initial weights.
-        patience: stop after this many epochs without a better validation loss.
-        batch_size: episodes side by side.
-        window: steps of truncated back-propagation through time; the state is carried from window to window.
-        learning_rate: Adam's first learning rate.
-        final_lr_fraction: the learning rate falls linearly to this fraction of itself; 1 keeps it constant.
-        sample_latents: draw z from V's posterior (the paper), or use its mean; the agent does the same.
-        no_reward_limit: label a stretch of this many steps without a positive reward as terminated, from a quarter of
-            the stretch on, so that a dream ends where an episode is lost.
-        seed: of the weights, the order and the draws of z.
+        env: The environment's name.
+        dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, or `module:Class`.
+        mixture: Give each latent dimension mixture weights of its own (as the authors' code does), or let all share
+            one set.
+        epochs: Pass over the training episodes at most this often; 0 keeps M's random first weights.
+        patience: Stop after this many epochs without a better validation loss.
+        batch_size: Train on this many episodes side by side.
+        window: Propagate gradients back through this many steps; M's state is carried from window to window.
+        learning_rate: Begin with this learning rate of Adam.
+        final_lr_fraction: Let the learning rate fall linearly to this fraction of itself; 1 keeps it constant.
+        sample_latents: Draw z from V's posterior (as the paper does), or use its mean. The agent does the same.
+        no_reward_limit: Label a stretch of this many steps without a positive reward as terminated, from a quarter of
+            the stretch on, so that a dream ends where an episode is lost. Without it, no stretch is labelled.
+        seed: Derive the first weights, the order of the episodes and the draws of z from this seed.
     """
 
     env: str
@@ -109,35 +113,38 @@ class TrainControllerSettings:
     """How C is searched for.
 
     Attributes:
-        dream: evaluate the fitness in M's dream instead of the real environment.
-        inputs: what C reads: z (the latent), h (M's hidden vector), c (the cell of an LSTM). Default: what the
-            environment's entry says.
-        hidden_units: tanh units of a hidden layer in C; 0 makes C linear.
-        init: where a new search starts after a change of V, M or the place of the fitness: at the `best` C so far, or
-            from `scratch`. The best C is kept until a better one is found.
-        generations: the largest number of generations with the present V and M.
-        target_return: stop when the validation return of the distribution's mean reaches this.
-        validate_every: generations between validations of the distribution's mean on validation episodes.
-        validate_in: where they are: in the `real` environment or in the `dream`. The best C is chosen by them.
-        validation_episodes: episodes of a validation.
-        max_steps: a time limit in the real environment; None keeps the environment's own.
-        no_reward_limit: truncate a real training episode after this many steps without a positive reward.
-        population_size: candidates of a generation.
-        rollouts_per_candidate: episodes whose mean return is the fitness; the same ones for all candidates.
-        step_size: the first standard deviation of the search distribution.
-        weight_decay: subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
-        temperature: of the dream; above 1 makes it more uncertain.
-        horizon: steps after which a dream is truncated.
-        sample_termination: a dream terminates with M's probability; else where that exceeds the threshold.
-        termination_threshold: M's probability of termination above which a dream terminates.
-        start_episodes: dreams start at recorded moments of this many of the newest episodes.
-        action_noise: the largest standard deviation of correlated noise on C's outputs in training dreams; each dream
-            draws its own.
-        reward_soft_cap: reward a step, averaged over a window, beyond which a dream's reward is worth less. The
-            fitness is then the shaped return.
-        reward_cap_window: steps of that window.
-        reward_cap_slope: what reward beyond the cap is worth.
-        seed: of the candidates and of the episodes.
+        env: The environment's name.
+        dream: Take the fitness from M's dream, or from the real environment.
+        inputs: Choose what C reads: z (the latent), h (M's hidden vector), c (the cell of an LSTM). Without it, the
+            environment's entry decides.
+        hidden_units: Give C a hidden layer of this many tanh units; 0 makes C linear.
+        init: Begin a new search at the `best` C so far or from `scratch`, when V, M or the place of the fitness have
+            changed. The best C is kept until a better one is found.
+        generations: Search for at most this many generations with the present V and M.
+        target_return: Stop when the validation return of the distribution's mean reaches this; without it, never.
+        validate_every: Validate the distribution's mean after each of so many generations.
+        validate_in: Validate in the `real` environment or in the `dream`. Validation chooses the best C.
+        validation_episodes: Validate on this many episodes, which no candidate meets.
+        max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
+        no_reward_limit: Truncate a real training episode after this many steps without a positive reward; without it,
+            never.
+        population_size: Try this many candidates in a generation.
+        rollouts_per_candidate: Take the mean return of this many episodes as the fitness; all candidates of a
+            generation get the same episodes.
+        step_size: Begin with this standard deviation of the search distribution.
+        weight_decay: Subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
+        temperature: Dream at this temperature; above 1, the dream is more uncertain than M.
+        horizon: Truncate a dream after this many steps.
+        sample_termination: Terminate a dream with M's probability, or where that exceeds the threshold.
+        termination_threshold: Terminate a dream where M's probability of it exceeds this.
+        start_episodes: Begin dreams at recorded moments of this many of the newest episodes.
+        action_noise: Add correlated noise of at most this standard deviation to C's outputs in training dreams; each
+            dream draws its own deviation.
+        reward_soft_cap: Count a dream's reward for less where its average over a window exceeds this. The fitness is
+            then the shaped return. Without it, all reward counts in full.
+        reward_cap_window: Average the reward over this many steps for the cap.
+        reward_cap_slope: Count reward beyond the cap with this weight.
+        seed: Derive the candidates and their episodes from this seed.
     """
 
     env: str
@@ -173,13 +180,18 @@ class EvaluateSettings:
     """How C is tested.
 
     Attributes:
-        episodes: number of test episodes; the paper has 100.
-        policy: `controller` (the run's C), or a policy that needs no model, for comparison.
-        dream: test in M's dream, from recorded validation moments, instead of the real environment.
-        temperature, horizon, sample_termination, termination_threshold: of the dream. Default: those that C was
-            evolved with.
-        max_steps: a time limit; None keeps the environment's own.
-        seed: of the test episodes, which no training uses, whatever its seed.
+        env: The environment's name.
+        episodes: Test on this many episodes; the paper has 100.
+        policy: Choose who acts: `controller` (the run's C), or a policy that needs no model, for comparison.
+        dream: Test in M's dream, from recorded validation moments, or in the real environment.
+        temperature: Dream at this temperature; without it, at the one that C was evolved at.
+        horizon: Truncate a dream after this many steps; without it, as where C was evolved.
+        sample_termination: Terminate a dream with M's probability, or where that exceeds the threshold; without it, as
+            where C was evolved.
+        termination_threshold: Terminate a dream where M's probability of it exceeds this; without it, as where C was
+            evolved.
+        max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
+        seed: Derive the test episodes from this seed; no training uses them, whatever its seed.
     """
 
     env: str
@@ -199,13 +211,18 @@ class FaithfulnessSettings:
     """How the dream is compared with the real environment.
 
     Attributes:
-        controllers: how many of the search's saved means, evenly spaced over it.
-        episodes: real episodes for each of them.
-        dreams: dreams for each of them.
-        temperature, horizon, sample_termination, termination_threshold: of the dreams. Default: those that C was
-            evolved with.
-        max_steps: a time limit of the real episodes; None keeps the environment's own.
-        seed: of the episodes.
+        env: The environment's name.
+        controllers: Compare this many of the search's saved means, evenly spaced over it.
+        episodes: Drive this many real episodes with each of them.
+        dreams: Dream this many dreams with each of them.
+        temperature: Dream at this temperature; without it, at the one that C was evolved at.
+        horizon: Truncate a dream after this many steps; without it, as where C was evolved.
+        sample_termination: Terminate a dream with M's probability, or where that exceeds the threshold; without it, as
+            where C was evolved.
+        termination_threshold: Terminate a dream where M's probability of it exceeds this; without it, as where C was
+            evolved.
+        max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
+        seed: Derive the episodes and the dreams from this seed.
     """
 
     env: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,7 +17,7 @@ from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.control.return_accumulator import SoftCap
 from vmc.control.trainer import Array
 from vmc.dream.settings import DreamSettings
-from vmc.envs import get_task
+from vmc.envs import check_env, get_task
 from vmc.episode import Limits
 from vmc.errors import VmcError
 from vmc.executors import make_executor
@@ -42,7 +42,7 @@ def train_controller(
     run: Path,
     device_name: str,
     num_workers: int,
-    tensorboard: bool = False,
+    loggers: Sequence[str] = (),
 ) -> SearchState:
     """Searches for C, or goes on where the search was stopped, to the bit.
 
@@ -56,6 +56,8 @@ def train_controller(
         raise VmcError("C is validated in the dream, but its fitness is real.", "Give --dream, or --validate-in real.")
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
+    if not settings.dream or settings.validate_in == "real":
+        check_env(settings.env)  # compiles what the workers need, before they are timed
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
     body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "fitness": "dream" if settings.dream else "real", "init": settings.init}
@@ -70,7 +72,7 @@ def train_controller(
             return Evolution(evolution, fitness.training, shape.num_parameters, mean, phase)
 
         parts = (loop, asdict(settings), folder, shape, inputs, info, make_trainer)
-        return SearchLoop(*parts, fitness.validation, tensorboard).run()
+        return SearchLoop(*parts, fitness.validation, loggers).run()
 
 
 class _Fitness(NamedTuple):

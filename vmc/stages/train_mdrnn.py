@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ class _Means:
 
 
 def train_mdrnn(
-    settings: TrainMDRNNSettings, data: Path, run: Path, device_name: str, tensorboard: bool = False
+    settings: TrainMDRNNSettings, data: Path, run: Path, device_name: str, loggers: Sequence[str] = ()
 ) -> tuple[TrainState, dict[str, float]]:
     """Encodes the data where that is needed, then trains M, or goes on where it was stopped.
 
@@ -164,7 +164,7 @@ def train_mdrnn(
         info = _info(settings, trainable.module, vae.sha256, dataset.action_map) | {"inputs": inputs}
         graphs = dynamics_graphs(settings.dynamics, _new_model(settings, *_widths(latents)))
         config = FitConfig(
-            "M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, graphs, tensorboard
+            "M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, info, graphs, loggers
         )
         with one_thread(device):
             state = fit(trainable, folder, config)

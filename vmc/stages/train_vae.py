@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class VAETraining:
 
 
 def train_vae(
-    settings: TrainVAESettings, data: Path, run: Path, device_name: str, tensorboard: bool = False
+    settings: TrainVAESettings, data: Path, run: Path, device_name: str, loggers: Sequence[str] = ()
 ) -> TrainState:
     """Trains V, or goes on where it was stopped; writes `best`, `latest`, metrics and a report.
 
@@ -157,7 +157,7 @@ def train_vae(
         info = {"env": settings.env, "inputs": inputs, "action_map": dataset.action_map}
         info |= vision_info(kind, vae)
         epochs = settings.epochs if list(vae.parameters()) else 0
-        parts = (settings, inputs, info, graphs, tensorboard)
+        parts = (settings, inputs, info, graphs, loggers)
         state = fit(trainable, folder, FitConfig("V", TRAIN_VAE, epochs, settings.patience, *parts))
         load_vae(run)[0].report(folder, validation_frames)
     return state

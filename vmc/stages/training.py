@@ -10,8 +10,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -106,6 +106,7 @@ class FitConfig:
         inputs: hashes of what is trained on.
         info: kept in the checkpoints for those who load the model.
         graphs: exported graphs of the model, for worker processes; kept with the best one.
+        loggers: where the metrics go beside `metrics.jsonl` (`vmc.storage.metrics.LOGGERS`).
     """
 
     name: str
@@ -116,7 +117,7 @@ class FitConfig:
     inputs: dict[str, str]
     info: dict[str, Any]
     graphs: Mapping[str, bytes]
-    tensorboard: bool = False
+    loggers: Sequence[str] = ()
 
     @property
     def settings_dict(self) -> dict[str, Any]:
@@ -140,10 +141,10 @@ def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
     state = _resume(trainable, folder, config)
     write_json(folder / "config.json", config.settings_dict)
     # A phase begins with a validation, which logs its epoch a second time.
-    log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.tensorboard)
+    log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.loggers)
     if not state.best:
         _validate(trainable, folder, config, state, log)
-    with _deferred_interrupt() as interrupted:
+    with closing(log), _deferred_interrupt() as interrupted:
         while not _finished(config, state):
             _train_epoch(trainable, folder, config, state, interrupted)
             state.epoch, state.unit = state.epoch + 1, 0

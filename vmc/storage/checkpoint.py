@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_info
 
+from vmc import __version__
 from vmc.errors import VmcError
 from vmc.storage.files import replacing, write_json
 
@@ -56,7 +57,7 @@ class Checkpoint:
 
 
 _PACKAGES = (
-    *("vmc", "torch", "numpy", "numba", "onnxruntime", "gymnasium", "vizdoom"),
+    *("torch", "numpy", "numba", "onnxruntime", "gymnasium", "vizdoom"),
     *("pygame-ce", "pygame", "box2d", "box2d-py", "cma", "h5py"),
 )
 
@@ -70,7 +71,7 @@ def versions() -> dict[str, str]:
     """
     own = [info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"]]
     blas = ", ".join(f"{info['internal_api']} {info.get('architecture', '')}" for info in own)
-    found = {"python": platform.python_version(), "machine": platform.machine(), "blas": blas}
+    found = {"python": platform.python_version(), "machine": platform.machine(), "blas": blas, "vmc": __version__}
     for name in _PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)

@@ -1,0 +1,56 @@
+"""Packages that only some parts of vmc need, and how to install each: the one place that says it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from vmc.errors import VmcError
+
+# The name that pip knows. (`vmc` on PyPI is another project.) The import and the command are called `vmc`.
+DISTRIBUTION = "vmc-worldmodels"
+
+
+class Extra(NamedTuple):
+    """An optional dependency: the package's own name, and the module that it provides."""
+
+    title: str
+    module: str
+
+
+# By the names of `[project.optional-dependencies]` in pyproject.toml.
+EXTRAS = {
+    "doom": Extra("ViZDoom", "vizdoom"),
+    "plots": Extra("matplotlib", "matplotlib"),
+    "video": Extra("PyAV", "av"),
+    "tensorboard": Extra("TensorBoard", "tensorboard"),
+    "wandb": Extra("Weights & Biases", "wandb"),
+    "trackio": Extra("Trackio", "trackio"),
+    "torchrl": Extra("TorchRL", "torchrl"),
+}
+
+
+def is_installed(extra: str) -> bool:
+    """Whether the extra's module can be imported; it is not imported here."""
+    return find_spec(EXTRAS[extra].module) is not None
+
+
+def install_hint(extra: str) -> str:
+    """How to install an extra."""
+    return f"In a clone of this repository: pip install '.[{extra}]'"
+
+
+def missing(extra: str, instead: str = "") -> VmcError:
+    """The error for an extra that is not installed.
+
+    Args:
+        instead: what can be done without it, a phrase such as `give a .gif`.
+    """
+    hint = install_hint(extra)
+    return VmcError(f"{EXTRAS[extra].title} is not installed.", f"{hint}; or {instead}." if instead else hint)
+
+
+def require(extra: str, instead: str = "") -> None:
+    """Raises the error of `missing` where the extra is not installed."""
+    if not is_installed(extra):
+        raise missing(extra, instead)

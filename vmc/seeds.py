@@ -1,0 +1,83 @@
+"""A recipe run with several seeds, each in its own folders, and their scores pooled."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmc.errors import VmcError
+from vmc.pipeline import PipelineSettings, run_pipeline
+from vmc.runs import TEST
+from vmc.stages.evaluate import summary
+from vmc.storage.checkpoint import versions
+from vmc.storage.files import write_json
+
+# Student's t for a 95% interval, by degrees of freedom from 1 on. With more seeds the normal value is near enough.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_NORMAL = 1.96
+
+
+def seeded(settings: PipelineSettings, seed: int) -> PipelineSettings:
+    """The same run with another seed, in folders of its own; the recipe's own seed keeps the folders' names."""
+    recipe = settings.recipe.adapted(seed=seed)
+    if seed == settings.recipe.seed:
+        return replace(settings, recipe=recipe)
+    data, run = (folder.with_name(f"{folder.name}-seed-{seed}") for folder in (settings.data, settings.run))
+    return replace(settings, recipe=recipe, data=data, run=run)
+
+
+def pooled_path(run: Path) -> Path:
+    """The file of the pooled scores of a run's seeds."""
+    return run.with_name(f"{run.name}-seeds.json")
+
+
+def run_seeds(settings: PipelineSettings, seeds: Sequence[int]) -> dict[str, Any]:
+    """Runs the recipe once for each seed; each run resumes where it stopped. Writes `<run>-seeds.json`.
+
+    Returns:
+        What was written: `seeds` (each with its run, mean, std, ci95), `mean` (over the seeds' means), `std` (of the
+        seeds' means), `ci95` (Student's interval of the mean over seeds; None for one seed), and `pooled`: mean, std
+        and the number of all episodes together.
+
+    Raises:
+        VmcError: a recipe without a test, or whatever a stage raises; the finished stages stay finished.
+    """
+    if "test" not in settings.recipe.stages():
+        raise VmcError(f"The recipe {settings.recipe.name} has no stage `test`, so there are no scores to pool.")
+    rows, episodes = [], []
+    for number, seed in enumerate(seeds, start=1):
+        each = seeded(settings, seed)
+        print(f"Seed {seed} ({number} of {len(seeds)}): {each.run}", file=sys.stderr, flush=True)
+        run_pipeline(each)
+        result = json.loads((each.run / TEST).read_text(encoding="utf-8"))
+        returns = [episode["episode_return"] for episode in result["episodes"]]
+        episodes += returns
+        rows.append({"seed": seed, "run": str(each.run), "episodes": len(returns), **summary(returns)})
+    means = [float(row["mean"]) for row in rows]
+    pooled = {
+        "env": settings.recipe.env,
+        "recipe": settings.recipe.name,
+        **over_seeds(means),
+        "pooled": {"episodes": len(episodes), **summary(episodes)},
+        "seeds": rows,
+        "versions": versions(),
+    }
+    write_json(pooled_path(settings.run), pooled)
+    return pooled
+
+
+def over_seeds(means: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation and Student's 95% interval over the means of the seeds; one seed has no interval."""
+    mean, freedom = float(np.mean(means)), len(means) - 1
+    if not freedom:
+        return {"mean": mean, "std": None, "ci95": None}
+    std = float(np.std(means, ddof=1))
+    half = (_STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _NORMAL) * std / sqrt(len(means))
+    return {"mean": mean, "std": std, "ci95": [mean - half, mean + half]}
