@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from vmc import __version__
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.executors import available_cores
-from vmc.options import GroupedCommand, comma_floats, folder_name, settings_options, shared
-from vmc.recipes import Recipe, first_settings, load_recipe, recipe_files
+from vmc.options import (
+    GroupedCommand,
+    OrderedGroup,
+    comma_floats,
+    comma_seeds,
+    examples,
+    folder_name,
+    log_option,
+    settings_for,
+    settings_options,
+    shared,
+)
+from vmc.recipes import Recipe, load_recipe, recipe_files
+from vmc.runs import RESULTS, find_runs, known_environments
 from vmc.stages.settings import (
     STAGES,
     CollectSettings,
@@ -27,15 +41,20 @@ from vmc.stages.settings import (
 BENCHES = ("environment", "policy", "step", "workers", "collection", "loading", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events (extra).")
-
+# `\b` keeps click from joining lines.
+_EPILOG = """\b
+Begin with `vmc run --preset smoke`, or with `vmc list` and `vmc test RUN`.
+Completion by the tab key: put the line of your shell into its start file.
+  bash: eval "$(_VMC_COMPLETE=bash_source vmc)"
+  zsh:  eval "$(_VMC_COMPLETE=zsh_source vmc)"
+  fish: _VMC_COMPLETE=fish_source vmc | source"""
 
 # Read by OpenMP when torch is first imported. Spinning threads halve the speed of a machine that has other work to do
 # (measured in DECISIONS.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-class _Group(click.Group):
+class _Group(OrderedGroup):
     """Ends a `VmcError` with status 1 and an interrupt with status 130, both without a traceback."""
 
     command_class = GroupedCommand
@@ -51,39 +70,46 @@ class _Group(click.Group):
             sys.exit(130)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="vmc")
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EPILOG
+)
+@click.version_option(__version__, prog_name="vmc")
 def main() -> None:
-    """World Models (Ha & Schmidhuber, 2018): rollouts, V, M, C, the dream, and a score.
+    """Train and test World Models (Ha & Schmidhuber, 2018): rollouts, V, M, C, the dream, and a score.
 
     Each stage is a command that resumes where it stopped; `vmc run` chains them.
     """
 
 
-@main.command()
-@shared(device=False)
+@main.command(
+    epilog=examples("vmc rollouts --episodes 300 --max-steps 200", "vmc rollouts --env CartPole-v1 --policy random")
+)
+@shared(device=False, names_folders=True)
 @settings_options(CollectSettings)
 def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) -> None:
-    """Collect episodes from the environment into HDF5."""
+    """Collect episodes of the environment into HDF5 files."""
     from vmc.stages.collect import collect
 
-    settings = first_settings(recipe, "rollouts", given)
+    settings = settings_for(CollectSettings, recipe, given)
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
     click.echo(f"{data}: {done.num_episodes} episodes, {done.num_frames} frames, mean return {done.mean_return:.1f}.")
 
 
-@main.command()
-@shared(workers=False, steps_env=False)
+@main.command(epilog=examples("vmc train-vae --epochs 3", "vmc train-vae --env CartPole-v1 --vision dense"))
+@shared(workers=False, steps_env=False, names_folders=True)
 @settings_options(TrainVAESettings)
-@_TENSORBOARD
-def train_vae(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: bool, **given: Any) -> None:
-    """Train V on the episodes' frames: a ConvVAE, or for vectors the identity or a dense VAE."""
+@log_option
+def train_vae(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple[str, ...], **given: Any) -> None:
+    """Train V, a ConvVAE, on the frames of the episodes.
+
+    For an environment that shows vectors, V is the identity or a dense VAE.
+    """
     from vmc.stages import train_vae as stage
 
-    settings = first_settings(recipe, "train-vae", given)
-    counters = stage.train_vae(settings, data, run, device, tensorboard)
+    settings = settings_for(TrainVAESettings, recipe, given)
+    counters = stage.train_vae(settings, data, run, device, loggers)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
     click.echo(f"validation: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
@@ -91,35 +117,39 @@ def train_vae(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: b
         click.echo(f"{path}")
 
 
-@main.command()
-@shared(workers=False, steps_env=False)
+@main.command(epilog=examples("vmc train-mdrnn --epochs 20", "vmc train-mdrnn --dynamics gru --run results/with-gru"))
+@shared(workers=False, steps_env=False, names_folders=True)
 @settings_options(TrainMDRNNSettings)
-@_TENSORBOARD
-def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: bool, **given: Any) -> None:
-    """Encode the frames with V, and train M, the MDN-RNN, on the latents."""
+@log_option
+def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple[str, ...], **given: Any) -> None:
+    """Train M, the MDN-RNN, on the frames as V encodes them."""
     from vmc.stages import train_mdrnn as stage
 
-    settings = first_settings(recipe, "train-mdrnn", given)
-    counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
+    settings = settings_for(TrainMDRNNSettings, recipe, given)
+    counters, report = stage.train_mdrnn(settings, data, run, device, loggers)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Validation:")
     for name, value in report.items():
         click.echo(f"  {name:30} {value:.4g}")
 
 
-@main.command()
-@shared()
+@main.command(
+    epilog=examples(
+        "vmc train-controller --dream --temperature 1.5", "vmc train-controller --generations 40 --workers 8"
+    )
+)
+@shared(names_folders=True)
 @settings_options(TrainControllerSettings)
-@_TENSORBOARD
+@log_option
 def train_controller(
-    recipe: Recipe, data: Path, run: Path, device: str, workers: int, tensorboard: bool, **given: Any
+    recipe: Recipe, data: Path, run: Path, device: str, workers: int, loggers: tuple[str, ...], **given: Any
 ) -> None:
-    """Evolve C with CMA-ES, in the environment or in the dream."""
+    """Evolve C with CMA-ES, in the environment or the dream."""
     from vmc.stages import train_controller as stage
 
-    settings = first_settings(recipe, "train-controller", given)
+    settings = settings_for(TrainControllerSettings, recipe, given)
     if settings.dream:
         _tell_starts(data, run)
-    counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
+    counters = stage.train_controller(settings, data, run, device, workers, loggers)
     where = "the dream" if settings.validate_in == "dream" else "the real environment"
     click.echo(
         f"C: mean return {counters.best_return:.1f} on {settings.validation_episodes} validation episodes in {where}, "
@@ -129,17 +159,19 @@ def train_controller(
     click.echo(f"environment steps: {steps}; {counters.seconds:.0f} s.")
 
 
-@main.command()
-@shared()
+@main.command(
+    epilog=examples("vmc test results/carracing", "vmc test results/carracing --dream --temperature 0.5,1,1.5")
+)
+@shared(run_argument=True)
 @settings_options(EvaluateSettings, without=["temperature"])
 @click.option(
     "--temperature",
-    "temperatures",
     callback=comma_floats,
-    help="Of the dream. With several: a table of the returns at each, and in the real environment.  [default: C's own]",
+    help="Dream at this temperature. With several, print a table of the returns at each, and in the real environment.  "
+    "[default: that which C was evolved at]",
 )
-@click.option("--json", "path", type=_FILE, help="Write the result there, and leave the run's own test.json alone.")
-@click.option("--video", type=_FILE, help="Also film an episode: real, reconstructed, dreamed (.mp4 or .gif).")
+@click.option("--json", "path", type=_FILE, help="Write the result to this file, and leave the run's own as it is.")
+@click.option("--video", type=_FILE, help="Also film an episode to this .mp4 or .gif: real, reconstructed, dreamed.")
 def test(
     recipe: Recipe,
     data: Path,
@@ -148,23 +180,26 @@ def test(
     workers: int,
     path: Path | None,
     video: Path | None,
-    temperatures: list[float] | None,
+    temperature: list[float] | None,
     **given: Any,
 ) -> None:
     """Score C on episodes that nothing was trained on."""
     from vmc.report.tables import print_temperatures
+    from vmc.runs import require_agent
     from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures
 
-    settings = first_settings(recipe, "test", {**given, "temperature": temperatures[0] if temperatures else None})
+    settings = settings_for(EvaluateSettings, recipe, {**given, "temperature": temperature[0] if temperature else None})
+    if settings.policy == "controller":
+        require_agent(run)
     if video is not None:
         from vmc.stages.film import film_episode
 
         film_episode(settings.env, run, video, settings.max_steps, settings.seed)
         click.echo(f"{video}")
-    several = temperatures if temperatures and len(temperatures) > 1 else []
+    several = temperature if temperature and len(temperature) > 1 else []
     if settings.dream or several:
         _tell_starts(data, run)
-    if temperatures is not None and several:
+    if several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
         print_temperatures(evaluate_temperatures(settings, several, data, run, device, workers))
@@ -173,57 +208,22 @@ def test(
     low, high = result["ci95"]
     where = f"the dream at temperature {result['temperature']}" if settings.dream else settings.env
     click.echo(
-        f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
+        f"{where}: {result['mean']:.1f} ± {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
     )
 
 
-def _tell_starts(data: Path, run: Path) -> None:
-    from vmc.stages.dreaming import begins_at_kept_moments
-
-    if begins_at_kept_moments(data, run):
-        click.echo(f"{data} has no episodes: the dreams begin at the moments kept in {run}, which M was trained on.")
-
-
-@main.command()
-@shared()
-@settings_options(FaithfulnessSettings)
-def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
-    """Compare the dream with reality: error against horizon, calibration, controllers in both."""
-    from vmc.report.faithfulness import plot_faithfulness
-    from vmc.stages.faithfulness import measure_faithfulness
-
-    settings = make_settings(FaithfulnessSettings, str(recipe.env), {"seed": recipe.seed}, given)
-    report = measure_faithfulness(settings, data, run, device, workers)
-    picture = run / "faithfulness.png"
-    plot_faithfulness(report, picture)
-    gap = report["gap"]
-    for generation, dreamed, real in zip(gap["generations"], gap["dream"], gap["real"], strict=True):
-        click.echo(f"generation {generation:5}: {dreamed:7.1f} in the dream, {real:7.1f} in reality")
-    click.echo(f"rank correlation {gap['rank_correlation']:.2f}; {picture}")
-
-
-@main.command()
-@click.option("--run", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The run.")
-@click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write to.")
-@click.option("--episodes", type=click.IntRange(2), default=100, show_default=True, help="The copy is tested on these.")
-@click.option("--workers", type=click.IntRange(0), default=available_cores, help="Worker processes.")
-def export(run: Path, to: Path, episodes: int, workers: int) -> None:
-    """Write a run's best V, M and C at half the width, to give away; test the copy, and write its model card."""
-    from vmc.models.checkpoints import vae_checkpoint
-    from vmc.stages.evaluate import evaluate_controller
-    from vmc.stages.export import describe_copy, export_run
-
-    size = export_run(run, to)
-    settings = make_settings(EvaluateSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
-    score = evaluate_controller(settings, to, to, "cpu", workers)
-    describe_copy(run, to, score)
-    click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} +- {score['std']:.1f} over {episodes} episodes.")
-
-
-@main.command("run")
-@shared()
-@click.option("--estimate", is_flag=True, help="Only say what it would cost on this machine; runs nothing.")
+@main.command(
+    "run",
+    epilog=examples("vmc run --preset smoke", "vmc run --env CartPole-v1 --set train-controller.generations=10"),
+)
+@shared(names_folders=True)
+@log_option
+@click.option(
+    "--seeds", callback=comma_seeds, help="Run once for each of these seeds, e.g. 0,1,2, and pool the scores."
+)
+@click.option("--dry-run", is_flag=True, help="Only print the recipe with every option of every round; runs nothing.")
+@click.option("--estimate", is_flag=True, help="Only measure this machine, and say what the run would cost on it.")
 @click.option(
     "--set",
     "overrides",
@@ -232,33 +232,56 @@ def export(run: Path, to: Path, episodes: int, workers: int) -> None:
     help="Override a stage's option in every round, e.g. --set train-vae.epochs=3. May be given again.",
 )
 def run_chain(
-    recipe: Recipe, data: Path, run: Path, device: str, workers: int, estimate: bool, overrides: tuple[str, ...]
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    device: str,
+    workers: int,
+    loggers: tuple[str, ...],
+    seeds: list[int],
+    dry_run: bool,
+    estimate: bool,
+    overrides: tuple[str, ...],
 ) -> None:
     """Run a recipe: all its rounds, from rollouts to the score."""
-    from vmc.pipeline import PipelineSettings, run_pipeline
-    from vmc.report.tables import print_estimate, print_records
+    from vmc.pipeline import PipelineSettings, describe_run, run_pipeline
+    from vmc.report.tables import print_estimate, print_records, print_seeds
+    from vmc.runs import ending
+    from vmc.seeds import pooled_path, run_seeds
 
+    if seeds and click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--seed names one seed and --seeds several; give one of them.")
     recipe = recipe.adapted(overrides=_overrides(overrides))
-    settings = PipelineSettings(recipe, data, run, device, workers)
-    if estimate:
+    settings = PipelineSettings(recipe, data, run, device, workers, loggers)
+    if dry_run:
+        click.echo(describe_run(settings), nl=False)
+    elif estimate:
         from vmc.bench.estimate import estimate_run
 
         print_estimate(estimate_run(settings))
+    elif seeds:
+        print_seeds(run_seeds(settings, seeds))
+        click.echo(f"{pooled_path(run)}")
     else:
         print_records(run_pipeline(settings))
+        for line in ending(recipe, data, run):
+            click.echo(line)
 
 
-@main.group(invoke_without_command=True)
+@main.group(invoke_without_command=True, epilog=examples("vmc recipes", "vmc recipes show carracing-v3-dream"))
 @click.pass_context
 def recipes(context: click.Context) -> None:
-    """List the recipes that `vmc run --recipe` knows: what each does, its measured score and cost."""
+    """List the recipes: what each does, its score and cost.
+
+    `vmc run --recipe` takes their names, `vmc run --preset` the names without the environment.
+    """
     from vmc.report.tables import print_recipes
 
     if context.invoked_subcommand is None:
         print_recipes([load_recipe(path) for path in recipe_files().values()])
 
 
-@recipes.command()
+@recipes.command(epilog=examples("vmc recipes show smoke", "vmc recipes show carracing-v3-dream > mine.toml"))
 @click.argument("name")
 def show(name: str) -> None:
     """Print a recipe's file, to start your own from."""
@@ -268,13 +291,80 @@ def show(name: str) -> None:
     click.echo(files[name].read_text(encoding="utf-8"), nl=False)
 
 
-@main.command()
+@main.command("list", epilog=examples("vmc list", "vmc list /scratch/results"))
+@click.argument("folder", default=RESULTS, type=_FOLDER)
+def list_runs(folder: Path) -> None:
+    """List the runs, and the known environments with recipes.
+
+    Without a FOLDER, the runs in results/.
+    """
+    from vmc.report.tables import print_environments, print_runs
+
+    print_runs(find_runs(folder))
+    print_environments(known_environments())
+    click.echo("Any other environment that Gymnasium makes can be given too. `vmc recipes` describes the recipes.")
+
+
+@main.command(epilog=examples("vmc report results/carracing-v3", "vmc report --env CartPole-v1"))
+@shared(data=False, device=False, workers=False, steps_env=False, seed=False, run_argument=True)
+def report(recipe: Recipe, run: Path) -> None:
+    """Plot a run's learning curves as PNG files.
+
+    This needs matplotlib (the extra `plots`).
+    """
+    from vmc.report.curves import plot_run
+
+    for path in plot_run(run):
+        click.echo(f"{path}")
+
+
+@main.command(epilog=examples("vmc inspect results/carracing", "vmc inspect data/carracing-v3"))
+@click.argument("path", type=click.Path(path_type=Path))
+def inspect(path: Path) -> None:
+    """Say what a run or a data folder holds, and check it.
+
+    PATH can also be a checkpoint or a score. Every byte is read and compared with its checksum.
+    """
+    from vmc.stages.inspection import inspect_path
+
+    for line in inspect_path(path):
+        click.echo(line)
+
+
+@main.command(
+    epilog=examples("vmc faithfulness results/carracing-v3", "vmc faithfulness results/carracing-v3 --temperature 1")
+)
+@shared(run_argument=True)
+@settings_options(FaithfulnessSettings)
+def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
+    """Compare the dream with the real environment.
+
+    It measures the dream's error by horizon, its calibration, and the same controllers in both.
+    """
+    from vmc.report.faithfulness import plot_faithfulness
+    from vmc.stages.faithfulness import measure_faithfulness
+
+    settings = settings_for(FaithfulnessSettings, recipe, given)
+    report = measure_faithfulness(settings, data, run, device, workers)
+    picture = run / "faithfulness.png"
+    plot_faithfulness(report, picture)
+    gap = report["gap"]
+    for generation, dreamed, real in zip(gap["generations"], gap["dream"], gap["real"], strict=True):
+        click.echo(f"generation {generation:5}: {dreamed:7.1f} in the dream, {real:7.1f} in reality")
+    click.echo(f"rank correlation {gap['rank_correlation']:.2f}; {picture}")
+
+
+@main.command(epilog=examples("vmc ablate", "vmc ablate v-only --from results/carracing-v3"))
 @shared(data=False, run=False)
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
-@click.option("--from", "source", type=_FOLDER, help="The run whose V and M are used.  [default: results/<env>]")
-@click.option("--to", type=_FOLDER, help="Each row has a run below it.  [default: that run, with -ablation]")
+@click.option("--from", "source", type=_FOLDER, help="Use the V and M of this run.  [default: results/<env>]")
+@click.option("--to", type=_FOLDER, help="Keep each row's run below this folder.  [default: that run, with -ablation]")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="OPTION=VALUE", help="Override an option of C's search, in all rows."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="Override an option of C's search in all rows, e.g. --set generations=20. May be given again.",
 )
 def ablate(
     recipe: Recipe,
@@ -285,9 +375,9 @@ def ablate(
     to: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Fill rows of the paper's table: V only, M untrained, in the dream ... Each resumes where it stopped.
+    """Fill rows of the paper's table, such as V without M.
 
-    Without a ROW: all of them.
+    Without a ROW, all of them: full, v-only, v-only-hidden, untrained-m, dream, random. Each resumes where it stopped.
     """
     from vmc.ablation import ROWS, AblationSettings, read_rows, run_row
     from vmc.report.curves import plot_searches
@@ -307,40 +397,90 @@ def ablate(
     click.echo(f"{plot_searches({name: to / name for name in ROWS}, to / 'searches.png')}")
 
 
-@main.command()
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Interleaved rounds to measure.")
-@click.option("--steps", type=click.IntRange(10), default=1000, show_default=True, help="Environment steps a round.")
+@main.command(
+    epilog=examples(
+        "vmc export --run results/carracing-v3 --to agent",
+        "vmc export --run results/carracing-v3 --to agent --episodes 20",
+    )
+)
+@click.option(
+    "--run", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Export this run."
+)
+@click.option(
+    "--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="Write the copy to this folder."
+)
+@click.option(
+    "--episodes", type=click.IntRange(2), default=100, show_default=True, help="Test the copy on this many episodes."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=available_cores,
+    help="Use this many worker processes; 0 works in the main process.  [default: the number of cores]",
+)
+def export(run: Path, to: Path, episodes: int, workers: int) -> None:
+    """Write a run's V, M and C as float16, to give away.
+
+    The copy is tested, and gets a model card.
+    """
+    from vmc.models.checkpoints import vae_checkpoint
+    from vmc.stages.evaluate import evaluate_controller
+    from vmc.stages.export import describe_copy, export_run
+
+    size = export_run(run, to)
+    settings = make_settings(EvaluateSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
+    score = evaluate_controller(settings, to, to, "cpu", workers)
+    describe_copy(run, to, score)
+    click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} ± {score['std']:.1f} over {episodes} episodes.")
+
+
+@main.command(epilog=examples("vmc bench", "vmc bench --only dream --json bench.json"))
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Measure this many interleaved rounds."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(10),
+    default=1000,
+    show_default=True,
+    help="Take this many environment steps in a round.",
+)
 @click.option("--only", multiple=True, type=click.Choice(BENCHES), help="Measure only this. May be given again.")
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="For V, M."
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Run V and M on this device; `auto` is the GPU if there is one.",
 )
 @click.option("--json", "path", type=_FILE, help="Also write the rates, with machine and versions, to this file.")
 def bench(rounds: int, steps: int, only: tuple[str, ...], device: str, path: Path | None) -> None:
-    """Measure speed, as ratios to named baselines in the same run."""
+    """Measure this machine's speed against named baselines."""
     from vmc.bench.suite import run_benches
     from vmc.report.tables import print_bench
 
     print_bench(run_benches(only or BENCHES, rounds, steps, device, path))
 
 
-@main.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def inspect(path: Path) -> None:
-    """Say what a run, a checkpoint or a data folder holds, and check its integrity."""
-    from vmc.stages.inspection import inspect_path
+@main.command(epilog=examples("vmc doctor", "vmc doctor > doctor.txt"))
+def doctor() -> None:
+    """Say what this machine offers to vmc, for bug reports.
 
-    for line in inspect_path(path):
-        click.echo(line)
+    It prints versions, cores and threads, the GPU, the extras, whether the fast drawing is used, and the caches.
+    """
+    from vmc.doctor import BUG_REPORT, diagnose
+    from vmc.report.tables import print_section
+
+    for title, rows in diagnose():
+        print_section(title, rows)
+    click.echo(BUG_REPORT)
 
 
-@main.command()
-@shared(data=False, device=False, workers=False, steps_env=False, seed=False)
-def report(recipe: Recipe, run: Path) -> None:
-    """Plot a run's learning curves (extra `plots`)."""
-    from vmc.report.curves import plot_run
+def _tell_starts(data: Path, run: Path) -> None:
+    from vmc.stages.dreaming import begins_at_kept_moments
 
-    for path in plot_run(run):
-        click.echo(f"{path}")
+    if begins_at_kept_moments(data, run):
+        click.echo(f"{data} has no episodes: the dreams begin at the moments kept in {run}, which M was trained on.")
 
 
 def _overrides(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -36,6 +36,8 @@ _SHARED = {"env", "seed"}
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+# Click's own are as long as `INTEGER RANGE`.
+_METAVARS = {int: "N", float: "X"}
 _COMMON, _WORLD, _PLACES = "Options", "Environment and recipe", "Folders and machine"
 _GROUPS = (_COMMON, _WORLD, _PLACES, *GROUPS)
 
@@ -58,7 +60,7 @@ class GroupedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 records.setdefault(getattr(parameter, "group", None) or _COMMON, []).append(record)
         for group, listed in sorted(records.items(), key=lambda item: _GROUPS.index(item[0])):
@@ -96,6 +98,8 @@ def settings_options(kind: type, without: Collection[str] = ()) -> Callable[[Com
             base = plain_type(hints[field.name])
             declaration = f"--{name}/--no-{name}" if base is bool else f"--{name}"
             kwargs: dict[str, Any] = {} if base is bool else {"type": _click_type(field, base)}
+            if base in _METAVARS:
+                kwargs["metavar"] = _METAVARS[base]
             kwargs |= {"help": f"{documented[field.name]}{_default_text(field)}", "group": field.metadata.get("group")}
             command = click.option(declaration, default=None, cls=_GroupedOption, **kwargs)(command)
         return command
@@ -124,7 +128,8 @@ def _with_show_config(command: Command, kind: type) -> Command:
         # `vmc test` takes several temperatures, one after another.
         given = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
         settings = settings_for(kind, recipe, given)
-        places = {name: str(kwargs[name]) for name in ("data", "run", "device", "workers") if name in kwargs}
+        places = {name: kwargs[name] for name in ("data", "run", "device", "workers") if name in kwargs}
+        places = {name: str(value) if isinstance(value, Path) else value for name, value in places.items()}
         stage = click.get_current_context().command.name
         values = {name: value for name, value in dataclasses.asdict(settings).items() if name != "env"}
         click.echo(settings_toml({"env": recipe.env, **places}, str(stage), values))
@@ -199,7 +204,7 @@ def shared(
     options = [*_recipe_options(steps_env)]
     if seed:
         text = "Derive all random streams from this seed.  [default: the recipe's, else 0]"
-        options.append(_option("--seed", type=click.IntRange(0), help=text, group=_WORLD))
+        options.append(_option("--seed", type=click.IntRange(0), metavar="N", help=text, group=_WORLD))
     if data:
         text = "Keep the episodes in this folder.  [default: data/<env>, or data/<the run's name> if that exists]"
         options.append(_option("--data", type=_FOLDER, help=text, group=_PLACES))
@@ -212,12 +217,10 @@ def shared(
     if device:
         choice = click.Choice(["auto", "cpu", "cuda"])
         text = "Run V, M and the dream on this device; `auto` is the GPU if there is one."
-        options.append(
-            _option("--device", type=choice, default="auto", show_default=True, help=text, group=_PLACES)
-        )
+        options.append(_option("--device", type=choice, default="auto", show_default=True, help=text, group=_PLACES))
     if workers:
         text = "Use this many worker processes; 0 works in the main process.  [default: the number of cores]"
-        kwargs = {"type": click.IntRange(0), "default": available_cores, "help": text, "group": _PLACES}
+        kwargs = {"type": click.IntRange(0), "metavar": "N", "default": available_cores, "help": text, "group": _PLACES}
         options.append(_option("--workers", **kwargs))
 
     def decorate(command: Any) -> Any:
@@ -230,7 +233,7 @@ def shared(
 
 
 def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
-    text = "Take this environment: a Gymnasium id, or module:Id-v0.  [default: the recipe's or the run's, else CarRacing-v3]"
+    text = "Take this environment: a Gymnasium id, or module:Id-v0.  [default: the recipe's, the run's or CarRacing-v3]"
     yield _option("--env", help=text, group=_WORLD)
     text = "Give the environment an argument, e.g. continuous=False. May be given again."
     yield _option("--env-kwargs", multiple=True, metavar="NAME=VALUE", help=text, group=_WORLD)
@@ -238,9 +241,7 @@ def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
         yield _option(f"--{word}", is_flag=True, help=f"{text[0].upper()}{text[1:]}.", group=_WORLD)
     if steps_env:
         text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
-        yield _option(
-            "--official-env", is_flag=True, expose_value=False, callback=_official, help=text, group=_WORLD
-        )
+        yield _option("--official-env", is_flag=True, expose_value=False, callback=_official, help=text, group=_WORLD)
     text = "Use the shipped recipe of this name for the environment: smoke, laptop, dream, paper ...  [default: laptop]"
     yield _option("--preset", metavar="NAME", help=text, group=_WORLD)
     text = "Use a recipe of your own, or one of those that `vmc recipes` lists.  [default: that of --preset]"

@@ -94,6 +94,17 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     return records[: len(due)]
 
 
+def describe_run(settings: PipelineSettings) -> str:
+    """The run as TOML: its recipe with every option of every round, and in comments where it would be.
+
+    Raises:
+        VmcError: a recipe without an environment, or an option that a stage does not take.
+    """
+    places = {"data": settings.data, "run": settings.run, "device": settings.device, "workers": settings.workers}
+    head = "".join(f"# {name}: {value}\n" for name, value in places.items())
+    return head + to_toml(completed(settings.recipe))
+
+
 def _check_before_any_work(due: list[DueStage]) -> None:
     preprocessing = check_env(due[0].settings.env)
     for stage in due:

@@ -19,7 +19,7 @@ from vmc.models.checkpoints import (
     dynamics_folder,
     vae_folder,
 )
-from vmc.recipes import DEFAULT_PRESET, SMOKE_PRESET, Recipe, load_recipe, preset_of
+from vmc.recipes import DEFAULT_PRESET, SMOKE_PRESET, Recipe, load_recipe, preset_of, recipe_files
 from vmc.storage.checkpoint import has_checkpoint, read_sidecar
 
 RESULTS = Path("results")
@@ -85,7 +85,7 @@ def summarise(run: Path) -> RunSummary:
 
 
 def require_agent(run: Path) -> None:
-    """Raises a `VmcError` where nothing was trained in a run: it names the agents that are there, and the way to one."""
+    """Raises a `VmcError` if nothing was trained in a run: it names the agents that are there, and how to train one."""
     if has_checkpoint(vae_folder(run), "best"):
         return
     agents = [found for found in find_runs(run.parent) if "C" in found.models]
@@ -141,9 +141,30 @@ def _rounded(score: float | str) -> str:
     return score if isinstance(score, str) else f"{score:.1f}"
 
 
-def known_environments() -> dict[str, str]:
-    """The environments of the table `TASKS`, each with the paper's score if there is one."""
-    return {name: task.published.get("full", "") for name, task in TASKS.items()}
+@dataclass(frozen=True)
+class KnownEnvironment:
+    """An entry of the table `TASKS`.
+
+    Attributes:
+        presets: the recipes for this environment alone, each with its measured score or an empty text.
+        published: the paper's score, or an empty text.
+    """
+
+    name: str
+    presets: dict[str, str]
+    published: str
+
+
+def known_environments() -> list[KnownEnvironment]:
+    """What vmc knows about environments, and a row for any other."""
+    recipes = [load_recipe(path) for path in recipe_files().values()]
+
+    def presets(name: str | None) -> dict[str, str]:
+        own = [recipe for recipe in recipes if recipe.env == name]
+        return {preset_of(recipe): recipe.measured.score if recipe.measured else "" for recipe in own}
+
+    known = [KnownEnvironment(name, presets(name), task.published.get("full", "")) for name, task in TASKS.items()]
+    return [*known, KnownEnvironment("any", presets(None), "")]
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -4,9 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 import vmc.bench.estimate
+import vmc.bench.trial
 from vmc.bench.estimate import Rates, estimate_run
+from vmc.bench.trial import measure_stages
 from vmc.cli import main
-from vmc.errors import VmcError
 from vmc.pipeline import PipelineSettings
 from vmc.recipes import find_recipe
 
@@ -57,7 +58,26 @@ def test_the_command_prints_and_runs_nothing(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_environments_are_told_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(vmc.bench.estimate, "measure_rates")
-    with pytest.raises(VmcError, match="CarRacing-v3 only, not vmc/Toy-v0"):
-        estimate_run(_settings("smoke", env="vmc/Toy-v0"))
+def test_any_other_environment_is_measured_by_a_small_trial(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CartPole: an episode of a random policy is short, V is the identity, and C's episodes may last 500 steps."""
+    monkeypatch.setattr(vmc.bench.trial, "_SECONDS", 0.1)
+    found = estimate_run(_settings("laptop", env="CartPole-v1"))
+    assert "First this machine is measured" in capsys.readouterr().err
+    costs = {cost.stage: cost for cost in found.costs}
+    assert 100 * 10 < costs["rollouts"].work < 100 * 60
+    assert costs["train-vae"].seconds == 0
+    assert costs["train-controller"].work == (30 * 16 * 3 + 16 * (1 + 30 // 5)) * 500
+    assert costs["test"].work == 100 * 500
+    assert all(0 < cost.seconds < 3600 for stage, cost in costs.items() if stage != "train-vae")
+    assert found.memory < found.disk < 2**20
+
+
+def test_pictures_are_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vmc.bench.trial, "_SECONDS", 0.1)
+    rates = measure_stages(_settings("smoke", env="vmc/Toy-v0"))
+    assert all(0 < rate < 1e7 for rate in (rates.collect, rates.drive, rates.vae, rates.mdrnn, rates.dream))
+    assert rates.memory_bytes == 64 * 64 * 3
+    assert rates.random_length is not None
+    assert rates.random_length <= 40

@@ -286,9 +286,9 @@ def test_cuda_where_there_is_none_is_told(toy: ToyRun) -> None:
 def test_tensorboard_gets_the_metrics(toy_session: ToyRun, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train_vae(toy_settings("train-vae", epochs=1), toy_session.data, tmp_path, "cpu", tensorboard=True)
+    train_vae(toy_settings("train-vae", epochs=1), toy_session.data, tmp_path, "cpu", ["tensorboard"])
     events = EventAccumulator(str(tmp_path / "vae" / "tensorboard")).Reload()
-    values = [event.value for event in events.Scalars("val_loss")]
+    values = [event.value for event in events.Scalars("vae/val_loss")]
     assert values == pytest.approx([line["val_loss"] for line in read_metrics(tmp_path / "vae")])
 
 

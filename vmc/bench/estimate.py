@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -14,38 +15,21 @@ import gymnasium as gym
 from vmc.bench.dreaming import bench_dream
 from vmc.bench.driving import bench_collection, bench_workers
 from vmc.bench.learning import bench_mdrnn, bench_vae
-from vmc.bench.models import ACTION_SIZE, LATENT_SIZE
+from vmc.bench.rates import Rates
+from vmc.bench.trial import measure_stages
 from vmc.config import make_settings
-from vmc.envs import CARRACING
-from vmc.errors import VmcError
+from vmc.envs import CARRACING, make_env
 from vmc.executors import available_cores
 from vmc.pipeline import PipelineSettings
+from vmc.policies import POLICIES
 from vmc.recipes import due_stages
 from vmc.stages.collect import collect
 from vmc.stages.device import choose_device
 from vmc.stages.settings import CollectSettings
 
 _STEPS = 300
-_LATENT_BYTES = 4 * (2 * LATENT_SIZE + ACTION_SIZE + 1)
-_FRAME_BYTES = 64 * 64 * 3
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What this machine does, each measured for a few seconds.
-
-    Attributes:
-        collect, drive: environment steps/s on all workers, trajectory, and with V, M and C in the loop.
-        vae: frames/s in training. mdrnn: steps/s in training. dream: steps/s on all workers.
-        frame_bytes: of a frame on the disk.
-    """
-
-    collect: float
-    drive: float
-    vae: float
-    mdrnn: float
-    dream: float
-    frame_bytes: float
+# Steps of an episode where neither the environment nor the trial ends one.
+_NO_LIMIT = 1000
 
 
 @dataclass(frozen=True)
@@ -93,32 +77,33 @@ def measure_rates(workers: int, device_name: str) -> Rates:
 
 
 def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Estimate:
-    """What the pipeline would cost if every episode lasted to its time limit and no stage stopped early.
+    """What the pipeline would cost if every episode of C lasted to its time limit and no stage stopped early.
 
     Args:
         rates: measured now, where they are not given.
 
     Raises:
-        VmcError: an environment other than CarRacing, whose speed is not known here.
+        VmcError: as `measure_stages`.
     """
-    env = settings.recipe.env
-    if env != CARRACING:
-        raise VmcError(f"The estimate knows {CARRACING} only, not {env}.", "Run `--preset smoke` and scale.")
-    rates = rates or measure_rates(settings.workers, settings.device)
-    limit = gym.spec(CARRACING).max_episode_steps
-    assert limit is not None
+    env = str(settings.recipe.env)
+    if rates is None:
+        print("First this machine is measured: about a minute. Nothing is kept.", file=sys.stderr, flush=True)
+        is_carracing = env == CARRACING
+        rates = measure_rates(settings.workers, settings.device) if is_carracing else measure_stages(settings)
+    limit = _time_limit(env, rates)
     costs, episodes, frames, real_frames = [], 0, 0.0, 0.0
     held_in_memory = 0.0
     for number, stage, chosen in due_stages(settings.recipe):
-        steps = getattr(chosen, "max_steps", None) or limit
+        steps = min(getattr(chosen, "max_steps", None) or limit, limit)
         if stage == "rollouts":
-            added = (chosen.episodes - episodes) * steps
+            length = min(rates.random_length or steps, steps) if chosen.policy in POLICIES else steps
+            added = (chosen.episodes - episodes) * length
             episodes, frames = chosen.episodes, frames + added
             real_frames += added
             costs.append(Cost(number, stage, added, "frames", added / rates.collect))
         elif stage == "train-vae":
             work = 0.9 * frames * chosen.epochs
-            held_in_memory = max(held_in_memory, min(0.9 * frames * _FRAME_BYTES, chosen.memory_gib * 2**30))
+            held_in_memory = max(held_in_memory, min(0.9 * frames * rates.memory_bytes, chosen.memory_gib * 2**30))
             costs.append(Cost(number, stage, work, "frames", work / rates.vae))
         elif stage == "train-mdrnn":
             work = 0.9 * frames * chosen.epochs
@@ -130,11 +115,22 @@ def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Esti
         else:
             work = chosen.episodes * steps
             costs.append(Cost(number, stage, work, "frames", work / rates.drive))
-    latents = frames * _LATENT_BYTES
+    latents = frames * rates.latent_bytes
     return Estimate(costs, real_frames, frames * rates.frame_bytes + latents, max(held_in_memory, latents))
 
 
-def _search_cost(number: int, chosen: Any, steps: int, rates: Rates) -> tuple[Cost, float]:
+def _time_limit(env: str, rates: Rates) -> float:
+    """Steps of the longest episode; where the environment has no limit, those of the trial's episodes."""
+    if env == CARRACING:  # is not made for this: the fast one would be compared with the official one
+        limit = gym.spec(CARRACING).max_episode_steps
+    else:
+        made = make_env(env)
+        limit = made.spec.max_episode_steps if made.spec else None
+        made.close()
+    return float(limit or rates.random_length or _NO_LIMIT)
+
+
+def _search_cost(number: int, chosen: Any, steps: float, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
     per_generation = chosen.population_size * chosen.rollouts_per_candidate
     evaluations = chosen.validation_episodes * (1 + chosen.generations // chosen.validate_every)

@@ -90,7 +90,7 @@ def warm_up() -> None:
 
 def cache_folder() -> Path:
     """The folder in which numba keeps the compiled resize."""
-    return Path(_average.stats.cache_path)
+    return Path(str(_average.stats.cache_path))
 
 
 class PreprocessedFrames(gym.ObservationWrapper[Any, Any, Any]):

@@ -28,7 +28,7 @@ def print_records(records: Sequence[Any]) -> None:
     for record in [record for record in records if record.stage == "test"][-1:]:
         score, settings = record.metrics, record.settings
         console.print(
-            f"{settings['env']}: mean return {score['mean']:.1f} +- {score['std']:.1f} "
+            f"{settings['env']}: mean return {score['mean']:.1f} ± {score['std']:.1f} "
             f"over {settings['episodes']} unseen episodes",
             highlight=False,
         )
@@ -41,6 +41,55 @@ def print_recipes(recipes: Sequence[Any]) -> None:
         lines = [f"{recipe.name}: {recipe.env or 'any environment'}", f"  {recipe.description}"]
         lines += [f"  measured: {_measured(recipe.measured)}"] if recipe.measured else []
         console.print("\n".join(lines), highlight=False, markup=False)
+
+
+def print_runs(runs: Sequence[Any]) -> None:
+    """Prints a row for each `RunSummary`: its folder, environment, score, and the models that it holds."""
+    table = Table("run", "environment", "score", "holds")
+    for run in runs:
+        score = "" if run.score is None else f"{run.score}"
+        if run.score is not None and run.score.policy != "controller":
+            score += f" ({run.score.policy} policy)"
+        table.add_row(str(run.path), run.env or "", score, ", ".join(run.models) or "no weights")
+    _wide_console().print(table)
+
+
+def print_environments(environments: Sequence[Any]) -> None:
+    """Prints a row for each `KnownEnvironment`: its presets with their scores, and the paper's score."""
+    table = Table("environment", "recipes (--preset)", "paper")
+    for each in environments:
+        presets = (f"{preset} ({score})" if score else preset for preset, score in each.presets.items())
+        table.add_row(each.name, ", ".join(presets), each.published)
+    _wide_console().print(table)
+
+
+def print_seeds(pooled: Mapping[str, Any]) -> None:
+    """Prints the scores of several seeds, as `<run>-seeds.json` has them."""
+    table = Table("seed", "mean ± std", "95% of the mean", "episodes", "run")
+    for row in pooled["seeds"]:
+        table.add_row(str(row["seed"]), *_score_cells(row), str(row["episodes"]), row["run"])
+    table.add_section()
+    everything = pooled["pooled"]
+    table.add_row("pooled", *_score_cells(everything), str(everything["episodes"]), "")
+    console = _wide_console()
+    console.print(table)
+    over = f"{pooled['env']}: mean over {len(pooled['seeds'])} seeds {pooled['mean']:.1f}"
+    if pooled["ci95"] is not None:
+        low, high = pooled["ci95"]
+        over += f" ± {pooled['std']:.1f} (95% interval {low:.1f} to {high:.1f}, Student's t)"
+    console.print(over, highlight=False)
+
+
+def _score_cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    low, high = row["ci95"]
+    return f"{row['mean']:.1f} ± {row['std']:.1f}", f"{low:.1f} to {high:.1f}"
+
+
+def print_section(title: str, rows: Mapping[str, str]) -> None:
+    """Prints a title, and below it a line for each row, with the names in one column."""
+    width = max(map(len, rows))
+    lines = [title, *(f"  {name:{width}}  {value}" for name, value in rows.items())]
+    _wide_console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _measured(measured: Any) -> str:
