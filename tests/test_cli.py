@@ -14,6 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 import click
 import pytest
 from click.testing import CliRunner, Result
@@ -93,6 +98,10 @@ def test_help_imports_no_torch() -> None:
         ["report", "--seed", "1"],
         ["run", "--set", "train-vea.epochs=3"],
         ["run", "--set", "epochs"],
+        ["run", "--seeds", "0,one"],
+        ["run", "--seeds", "1,1"],
+        ["run", "--seeds", "0,1", "--seed", "2"],
+        ["run", "--log", "paper"],
         ["frobnicate"],
     ],
 )
@@ -143,7 +152,110 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_environment_is_told(toy: ToyRun) -> None:
-    _assert_told(_run("test", "--run", str(toy.run)), "trained on vmc/Toy-v0, not on CarRacing-v3")
+    command = ["test", "--run", str(toy.run), "--env", "CarRacing-v3"]
+    _assert_told(_run(*command), "trained on vmc/Toy-v0, not on CarRacing-v3")
+
+
+def test_a_run_knows_its_environment(toy: ToyRun) -> None:
+    """Given as an argument or by --run, `--env` is not asked for."""
+    for place in ([str(toy.run)], ["--run", str(toy.run)]):
+        result = _run("test", *place, "--episodes", "2", "--workers", "0")
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.startswith("vmc/Toy-v0: ")
+        shown = _run("faithfulness", *place, "--show-config").stdout
+        assert 'env = "vmc/Toy-v0"' in shown
+        assert f'run = "{toy.run}"' in shown
+    assert _run("report", str(toy.run)).exit_code == 0
+    both = _run("test", str(toy.run), "--run", "other")
+    assert both.exit_code == 2
+    assert "The argument names the run" in both.stderr
+
+
+def test_a_runs_data_are_those_of_its_name(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy.run.parent)
+    assert 'data = "data/vmc-toy-v0"' in _run("faithfulness", "run", "--show-config").stdout
+    (toy.run.parent / "data" / "run").mkdir()
+    assert 'data = "data/run"' in _run("faithfulness", "run", "--show-config").stdout
+
+
+def test_nothing_trained_names_the_agents_that_there_are(toy: ToyRun) -> None:
+    told = _run("test", str(toy.run.parent / "other"))
+    _assert_told(told, "nothing was trained in", f"vmc test {re.escape(str(toy.run))}  .vmc/Toy-v0.", "To train one")
+    steps = ["vmc run", "vmc rollouts", "vmc train-vae", "vmc train-mdrnn", "vmc train-controller", "vmc test`"]
+    positions = [told.stderr.index(f"`{step}", told.stderr.index("To train")) for step in steps]
+    assert positions == sorted(positions)
+
+
+def test_list_shows_runs_and_environments(toy: ToyRun) -> None:
+    assert _run("test", str(toy.run), "--episodes", "2", "--workers", "0").exit_code == 0
+    (toy.run.parent / "empty").mkdir()
+    result = _run("list", str(toy.run.parent))
+    assert result.exit_code == 0, result.stderr
+    row = next(line for line in result.stdout.splitlines() if str(toy.run) in line or "/run" in line)
+    assert "vmc/Toy-v0" in row
+    assert "over 2 episodes" in row
+    assert "V, M, C" in row
+    assert "empty" not in result.stdout
+    assert "CarRacing-v3" in result.stdout
+    assert "906 ± 21" in result.stdout
+
+
+def test_show_config_prints_what_is_in_force_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stage in ("rollouts", "train-vae", "train-mdrnn", "train-controller", "test"):
+        result = _run(stage, "--preset", "smoke", "--env", TOY, "--seed", "3", "--show-config")
+        assert result.exit_code == 0, result.stderr
+        shown = tomllib.loads(result.stdout)
+        assert shown["env"] == TOY
+        assert shown[stage]["seed"] == 3
+    assert tomllib.loads(_run("train-vae", "--epochs", "4", "--show-config").stdout)["train-vae"]["epochs"] == 4
+    shown = tomllib.loads(_run("test", "--temperature", "0.5", "--show-config").stdout)
+    assert shown["test"]["temperature"] == 0.5
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_prints_every_round_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run("run", "--preset", "dream", "--dry-run", "--set", "train-vae.epochs=7", "--seed", "2")
+    assert result.exit_code == 0, result.stderr
+    assert "# run: results/carracing-v3-dream-seed-2" in result.stdout
+    shown = tomllib.loads(result.stdout)
+    assert sum(each["repeat"] for each in shown["rounds"]) == 7
+    assert {each["train-vae"]["epochs"] for each in shown["rounds"] if "train-vae" in each} == {7}
+    assert shown["rounds"][0]["train-controller"]["sample_termination"] is False  # a default
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_seed_has_folders_of_its_own_but_a_test_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = {
+        command: tomllib.loads(_run(command, "--seed", seed, "--show-config").stdout)["run"]
+        for command, seed in (("train-vae", "1"), ("train-mdrnn", "0"), ("test", "1"))
+    }
+    assert folders == {
+        "train-vae": "results/carracing-v3-seed-1",
+        "train-mdrnn": "results/carracing-v3",
+        "test": "results/carracing-v3",
+    }
+
+
+def test_doctor_says_what_a_bug_report_needs() -> None:
+    result = _run("doctor")
+    assert result.exit_code == 0, result.stderr
+    for title in ("Versions", "Processor", "GPU", "Extras", "Drawing and caches", "A bug report should hold"):
+        assert f"\n{title}" in f"\n{result.stdout}"
+    for row in (r"vmc +\d", r"torch +\d", r"BLAS +\w", r"wandb +(installed|In a clone)", r"numba's cache +/"):
+        assert re.search(row, result.stdout), row
+
+
+def test_a_logger_that_is_missing_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "train-vae", "train-mdrnn", "train-controller"):
+        _assert_told(_run(command, "--log", "trackio"), "Trackio is not installed", r"pip install '\.\[trackio\]'")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_kind_of_model_is_told(toy: ToyRun) -> None:

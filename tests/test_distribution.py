@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import vmc
-from vmc.extras import DISTRIBUTION, EXTRAS, install_hint
+from vmc.extras import DISTRIBUTION, EXTRAS, VERSION, install_hint
 from vmc.recipes import recipe_files
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_runs_from_another_folder(built: Path, tmp_path: Path) -> None:
     """Unpacked, without the repository: its dependencies are those of this environment."""
     (wheel,) = built.glob("*.whl")
-    assert wheel.name.startswith(f"{DISTRIBUTION.replace('-', '_')}-{vmc.__version__}-")
+    assert wheel.name.startswith(f"{DISTRIBUTION.replace('-', '_')}-{VERSION}-")
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:
@@ -47,13 +46,13 @@ def test_the_wheel_runs_from_another_folder(built: Path, tmp_path: Path) -> None
         return done.stdout
 
     assert Path(run("-c", "import vmc; print(vmc.__file__)").strip()).is_relative_to(site)
-    assert run("-m", "vmc", "--version") == f"vmc, version {vmc.__version__}\n"
+    assert run("-m", "vmc", "--version") == f"vmc, version {VERSION}\n"
     recipes = run("-m", "vmc", "recipes")
     assert all(f"{name}: " in recipes for name in recipe_files())
     dry = run("-m", "vmc", "run", "--preset", "smoke", "--dry-run")
     assert "[rounds.train-controller]" in dry
     metadata = run("-c", f"from importlib.metadata import version; print(version({DISTRIBUTION!r}))")
-    assert metadata.strip() == vmc.__version__
+    assert metadata.strip() == VERSION
 
 
 def test_the_sdist_holds_what_a_clone_needs(built: Path) -> None:
@@ -77,4 +76,4 @@ def test_every_hint_names_an_extra_that_there_is() -> None:
 
 
 def test_the_citation_names_this_version() -> None:
-    assert f"\nversion: {vmc.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from vmc.extras import VERSION as __version__
+
 if TYPE_CHECKING:
     from vmc.control.cma_es import Search, SearchSettings
     from vmc.dream.settings import DreamSettings
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from vmc.pipeline import PipelineSettings, run_pipeline
     from vmc.recipes import Recipe, add_recipes, find_recipe, load_recipe
     from vmc.storage.rollouts import RolloutDataset
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "vmc.dream.settings": ("DreamSettings",),
@@ -51,6 +51,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "VmcError",
+    "__version__",
     "add_recipes",
     "add_task",
     "draw_noise",

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vmc import __version__
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.executors import available_cores
+from vmc.extras import VERSION
 from vmc.options import (
     GroupedCommand,
     OrderedGroup,
@@ -73,7 +73,7 @@ class _Group(OrderedGroup):
 @click.group(
     cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EPILOG
 )
-@click.version_option(__version__, prog_name="vmc")
+@click.version_option(VERSION, prog_name="vmc")
 def main() -> None:
     """Train and test World Models (Ha & Schmidhuber, 2018): rollouts, V, M, C, the dream, and a score.
 

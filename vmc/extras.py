@@ -1,4 +1,4 @@
-"""Packages that only some parts of vmc need, and how to install each: the one place that says it."""
+"""The distribution's name and version; packages that only some parts of vmc need, and how to install each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from vmc.errors import VmcError
 
 # The name that pip knows. (`vmc` on PyPI is another project.) The import and the command are called `vmc`.
 DISTRIBUTION = "vmc-worldmodels"
+# That of the code in use, which is not always the one that pip has installed.
+VERSION = "0.1.0"
 
 
 class Extra(NamedTuple):

@@ -128,11 +128,13 @@ def _with_show_config(command: Command, kind: type) -> Command:
         # `vmc test` takes several temperatures, one after another.
         given = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
         settings = settings_for(kind, recipe, given)
-        places = {name: kwargs[name] for name in ("data", "run", "device", "workers") if name in kwargs}
-        places = {name: str(value) if isinstance(value, Path) else value for name, value in places.items()}
+        head: dict[str, Any] = {"env": recipe.env}
+        for name in ("data", "run", "device", "workers"):
+            if name in kwargs:
+                head[name] = str(kwargs[name]) if isinstance(kwargs[name], Path) else kwargs[name]
         stage = click.get_current_context().command.name
         values = {name: value for name, value in dataclasses.asdict(settings).items() if name != "env"}
-        click.echo(settings_toml({"env": recipe.env, **places}, str(stage), values))
+        click.echo(settings_toml(head, str(stage), values))
         return None
 
     return option(shown_or_run)  # type: ignore[return-value]

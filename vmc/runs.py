@@ -89,12 +89,12 @@ def require_agent(run: Path) -> None:
     if has_checkpoint(vae_folder(run), "best"):
         return
     agents = [found for found in find_runs(run.parent) if "C" in found.models]
-    known = ", ".join(f"`vmc test {agent.path}` ({agent.env})" for agent in agents)
+    known = "".join(f"\n    vmc test {agent.path}  ({agent.env})" for agent in agents)
     stages = ", ".join(f"`{command}`" for command in ("vmc rollouts", TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER))
-    train = f"To train one: `vmc run`, or stage by stage {stages}, `vmc test`."
+    train = f"To train one: `vmc run`, or in this order {stages}, `vmc test`."
     raise VmcError(
         f"There is no checkpoint {vae_folder(run) / 'best.json'}: nothing was trained in {run}.",
-        f"Agents that can be tested now: {known}.\n  {train}" if known else train,
+        f"Agents that can be tested now:{known}\n  {train}" if known else train,
     )
 
 

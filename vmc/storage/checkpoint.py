@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_info
 
-from vmc import __version__
 from vmc.errors import VmcError
+from vmc.extras import VERSION
 from vmc.storage.files import replacing, write_json
 
 SCHEMA = 2
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
     """
     own = [info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"]]
     blas = ", ".join(f"{info['internal_api']} {info.get('architecture', '')}" for info in own)
-    found = {"python": platform.python_version(), "machine": platform.machine(), "blas": blas, "vmc": __version__}
+    found = {"python": platform.python_version(), "machine": platform.machine(), "blas": blas, "vmc": VERSION}
     for name in _PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
