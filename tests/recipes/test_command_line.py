@@ -129,11 +129,14 @@ def test_a_file_that_is_called_like_the_default_preset_has_its_own_folder() -> N
 
 def test_help_lists_options_in_groups() -> None:
     text = _run("train-controller", "--help").stdout
-    positions = [text.index(heading) for heading in ("\nOptions:", "\nCMA-ES:", "\nDream:", "\nAdvanced:")]
+    groups = ("Options", "Environment and recipe", "Folders and machine", "Search (CMA-ES)", "Dream", "Advanced")
+    positions = [text.index(f"\n{heading}:") for heading in groups]
     assert positions == sorted(positions)
-    options, cma, dream, advanced = (text[a:b] for a, b in zip(positions, [*positions[1:], len(text)], strict=True))
+    options, world, places, cma, dream, advanced = (text[a:b] for a, b in zip(positions, [*positions[1:], len(text)], strict=True))
     assert "--generations" in options
     assert "--help" in options
+    assert "--preset" in world
+    assert "--workers" in places
     assert "--population-size" in cma
     assert "--horizon" in dream
     assert "--reward-soft-cap" in advanced

@@ -21,7 +21,7 @@ _VARIABLE = "VMC_CARRACING"
 _FAST, _OFFICIAL = "fast", "official"
 _COMPILING = "Compiling the fast CarRacing, once on this machine: about a minute."
 # From numba's cache the kernels come within this time, and there is nothing to tell.
-_LOADING_SECONDS = 2.0
+_LOADING_SECONDS = 3.0
 
 
 def use_official_drawing() -> None:
