@@ -132,7 +132,9 @@ def test_help_lists_options_in_groups() -> None:
     groups = ("Options", "Environment and recipe", "Folders and machine", "Search (CMA-ES)", "Dream", "Advanced")
     positions = [text.index(f"\n{heading}:") for heading in groups]
     assert positions == sorted(positions)
-    options, world, places, cma, dream, advanced = (text[a:b] for a, b in zip(positions, [*positions[1:], len(text)], strict=True))
+    options, world, places, cma, dream, advanced = (
+        text[a:b] for a, b in zip(positions, [*positions[1:], len(text)], strict=True)
+    )
     assert "--generations" in options
     assert "--help" in options
     assert "--preset" in world

@@ -141,12 +141,17 @@ def print_estimate(estimate: Any) -> None:
         table.add_row(stage, str(len(costs)), worked, duration(sum(cost.seconds for cost in costs)))
     console = _wide_console()
     console.print(table)
-    gib = 2**30
     seconds = sum(cost.seconds for cost in estimate.costs)
     console.print(
-        f"At most {duration(seconds)}, {estimate.real_frames:,.0f} real frames, {estimate.disk / gib:.1f} GiB of disk, "
-        f"{estimate.memory / gib:.1f} GiB of memory for data."
+        f"At most {duration(seconds)}, {estimate.real_frames:,.0f} real frames, {_size(estimate.disk)} of disk, "
+        f"{_size(estimate.memory)} of memory for data."
     )
+
+
+def _size(count: float) -> str:
+    """Bytes as GiB, small ones as MiB."""
+    gib = count / 2**30
+    return f"{gib:.1f} GiB" if gib >= 0.1 else f"{1024 * gib:.1f} MiB"
 
 
 def print_temperatures(results: Sequence[Any]) -> None:
