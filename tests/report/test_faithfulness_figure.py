@@ -23,7 +23,7 @@ def test_the_figure_uses_the_fields_words() -> None:
         "persistence (the last z)",
         "chance level (the mean z)",
     ]
-    assert gap.get_title() == "Controllers, rank correlation 1.00"
+    assert gap.get_title() == "Returns, rank correlation 1.00"
     assert (reward.get_xlabel(), reward.get_ylabel()) == ("predicted reward", "observed reward")
     assert (termination.get_xlabel(), termination.get_ylabel()) == ("predicted probability", "observed probability")
 
@@ -38,7 +38,7 @@ def test_short_episodes_have_no_open_loop() -> None:
 def test_nothing_overlaps(size: tuple[float, float]) -> None:
     figure = Figure(figsize=size, layout="constrained")
     draw_faithfulness(figure, _report())
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     boxes = [axis.get_tightbbox() for axis in figure.axes]
     boxes += [figure.legends[0].get_window_extent(), figure._suptitle.get_window_extent()]  # type: ignore[attr-defined]
     for number, box in enumerate(boxes):

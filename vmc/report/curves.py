@@ -19,24 +19,27 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 class Curve(NamedTuple):
-    """A metric of the training of V or M: its name in `metrics.jsonl`, its title, its unit, and its axis."""
+    """A metric of the training of V or M: its name in `metrics.jsonl`, its title, its unit, and the axis."""
 
     metric: str
     title: str
     unit: str
-    scale: str = "linear"
+    logarithmic: bool = False
 
 
 _TRAINING_CURVES = {
     "vae": (
         "Training of V",
-        (Curve("reconstruction", "Reconstruction", "squared error per frame", "log"), Curve("kl", "KL", "nats per frame")),
+        (
+            Curve("reconstruction", "Reconstruction", "squared error per frame", logarithmic=True),
+            Curve("kl", "KL divergence from the prior", "nats per frame"),
+        ),
     ),
     "mdrnn": (
         "Training of M",
         (
-            Curve("nll_per_dimension", "Latents, NLL", "nats per dimension"),
-            Curve("reward_loss", "Reward loss", "in units of the rewards' spread"),
+            Curve("nll_per_dimension", "NLL of the next z", "nats per dimension"),
+            Curve("reward_loss", "Reward", "squared error (scaled)"),
         ),
     ),
 }
@@ -77,11 +80,13 @@ def draw_training(figure: Any, lines: Lines, title: str, curves: Sequence[Curve]
             _draw_split(axis, each, f"train_{curve.metric}", "training", style.TRAINING)
             _draw_split(axis, each, f"val_{curve.metric}", "validation episodes", style.VALIDATION)
         style.mark_kept(axis, kept["step"], kept[f"val_{curve.metric}"], f"kept: epoch {kept['step']}")
-        style.mark_rounds(axis, [each[0]["step"] for each in rounds], lines[-1]["step"])
+        style.mark_rounds(axis, [each[0]["step"] for each in rounds])
         style.whole_numbers(axis)
-        axis.set(xlabel="epoch", ylabel=curve.unit, title=curve.title, yscale=curve.scale)
+        axis.set(xlabel="epoch", ylabel=curve.unit, title=curve.title)
+        if curve.logarithmic:
+            style.logarithmic(axis)
     figure.suptitle(title)
-    style.legend_below(figure, columns=3)
+    style.legend_below(figure, columns=2)
 
 
 def _training_rounds(lines: Lines) -> list[list[Mapping[str, Any]]]:
@@ -120,10 +125,9 @@ def draw_search(figure: Any, search: Search) -> None:
         if kept is not None and kept[0] == place:
             label = f"kept C: {kept[1].mean_return:.0f}, generation {kept[1].generation}"
             style.mark_kept(axis, kept[1].generation, kept[1].mean_return, label)
-        _mark_search_rounds(axis, search, numbered=axis is axes[0])
+        style.mark_rounds(axis, search.round_starts())
         axis.set(ylabel=f"return in\n{PLACES[place]}")
-    axes[-1].set(xlabel="generation")
-    style.whole_numbers(axes[-1])
+    _finish_generations(axes, search)
     figure.suptitle("Search of C")
     style.legend_below(figure, columns=2)
 
@@ -142,11 +146,12 @@ def _draw_validations(axis: Any, validations: Sequence[Validation]) -> None:
         axis.plot(*zip(*points, strict=True), "o-", color=style.VALIDATION, label="C on validation episodes")
 
 
-def _mark_search_rounds(axis: Any, search: Search, numbered: bool) -> None:
+def _finish_generations(axes: Any, search: Search) -> None:
+    """The x axis that the panels share, and the rounds above the first one."""
     last = search.lines[-1]["step"]
-    starts = [lines[0]["step"] - 1 for lines in search.rounds()]
-    style.mark_rounds(axis, starts, last, numbered)
-    axis.set_xlim(0, last + 0.02 * last)
+    style.number_rounds(axes[0], search.round_starts(), last)
+    style.whole_numbers(axes[-1])
+    axes[-1].set(xlabel="generation", xlim=(0, 1.02 * last))
 
 
 def plot_searches(runs: Mapping[str, Path | Sequence[Path]], path: Path) -> Path:
@@ -187,8 +192,9 @@ def draw_searches(figure: Any, searches: Mapping[str, Sequence[Search]]) -> None
                 style.mark_kept(axes[1], kept[1].hours, kept[1].mean_return, color=color)
     axes[0].set(xlabel="real frames (millions)", ylabel="return in the real environment", xlim=(0, None))
     axes[1].set(xlabel="time (hours)", xlim=(0, None))
+    axes[1].locator_params(axis="x", nbins=5)
     figure.suptitle("Searches of C, on validation episodes (star: the C that was kept)")
-    style.legend_below(figure, columns=3)
+    style.legend_below(figure, columns=2)
 
 
 def plot_seeds(runs: Sequence[Path], path: Path) -> Path:
@@ -222,12 +228,11 @@ def draw_seeds(figure: Any, searches: Sequence[Search]) -> None:
         for kept in (search.kept() for search in searches):
             if kept is not None and kept[0] == place:
                 style.mark_kept(axis, kept[1].generation, kept[1].mean_return, "kept C")
-        _mark_search_rounds(axis, longest, numbered=axis is axes[0])
+        style.mark_rounds(axis, longest.round_starts())
         axis.set(ylabel=f"return in\n{PLACES[place]}")
-    axes[-1].set(xlabel="generation")
-    style.whole_numbers(axes[-1])
+    _finish_generations(axes, longest)
     figure.suptitle(f"Search of C, {len(searches)} seeds, on validation episodes")
-    style.legend_below(figure, columns=3)
+    style.legend_below(figure, columns=2)
 
 
 def _all_places(searches: Sequence[Search]) -> list[str]:

@@ -49,13 +49,14 @@ def _draw_open_loop(axis: Any, curves: dict[str, Any] | None) -> None:
 
 def _draw_gap(axis: Any, gap: dict[str, Any]) -> None:
     errors = {"xerr": gap["dream_error"], "yerr": gap["real_error"]}
-    axis.errorbar(gap["dream"], gap["real"], fmt="none", color=style.REFERENCE, zorder=1, **errors)
+    bars = {"fmt": "none", "color": style.REFERENCE, "elinewidth": 1.2, "label": "standard error of the mean"}
+    axis.errorbar(gap["dream"], gap["real"], zorder=1, **bars, **errors)
     points = axis.scatter(gap["dream"], gap["real"], c=gap["generations"], cmap="viridis", zorder=2)
     axis.figure.colorbar(points, ax=axis, label="generation")
     axis.set(
         xlabel="return in the dream",
         ylabel="return in the\nreal environment",
-        title=f"Controllers, rank correlation {gap['rank_correlation']:.2f}",
+        title=f"Returns, rank correlation {gap['rank_correlation']:.2f}",
     )
 
 
@@ -65,3 +66,4 @@ def _draw_calibration(axis: Any, bins: dict[str, list[float]], title: str, unit:
     axis.plot(ends, ends, color=style.REFERENCE, linestyle="-", linewidth=1, label="perfect calibration")
     axis.plot(said, happened, "o", color=style.VALIDATION, label="mean of a tenth of the steps")
     axis.set(xlabel=f"predicted {unit}", ylabel=f"observed {unit}", title=title)
+    axis.locator_params(nbins=5)

@@ -13,6 +13,7 @@ GAP = 2  # pixels between two frames, before the enlargement
 FONT_SIZE = 7  # pixels, before the enlargement
 _INK, _PAPER = (34, 34, 34), (255, 255, 255)
 _LINE_HEIGHT = 1.5  # of the font's size
+_FILLED = 0.96  # of a panel's width, by the longest label
 
 
 def side_by_side(frames: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np.uint8]:
@@ -43,5 +44,5 @@ def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int, font_siz
 def _fitting(labels: Sequence[str], widths: Sequence[int], font_size: int) -> float:
     """The font's size at which every label fits above its panel."""
     font = ImageFont.load_default(font_size)
-    lengths = [font.getlength(label) for label in labels]
-    return font_size * min(1.0, *(0.96 * width / length for width, length in zip(widths, lengths, strict=True)))
+    shares = (font.getlength(label) / width for label, width in zip(labels, widths, strict=True))
+    return font_size / max(1.0, *(share / _FILLED for share in shares))

@@ -50,6 +50,10 @@ class Search:
         """The lines of each round. A round has one V, one M and one place of the fitness: a phase of the search."""
         return [list(lines) for _, lines in groupby(self.lines, key=lambda line: line["phase"])]
 
+    def round_starts(self) -> list[int]:
+        """The generation that each round begins after, 0 for the first."""
+        return [lines[0]["step"] - 1 for lines in self.rounds()]
+
     def places(self) -> list[str]:
         """Those of `PLACES` where candidates or C were scored."""
         return [place for place in PLACES if self.validations(place) or any(map(_scored_in(place), self.lines))]
@@ -79,7 +83,8 @@ class Search:
     def before(self, number: int) -> tuple[int, float]:
         """Real frames and seconds of the other stages, up to the search of round `number`; 0 without a `run.json`."""
         records = [record for record in self.records if record["round"] <= number and record["stage"] != "test"]
-        frames = [record["metrics"]["frames"] for record in records if record["stage"] == "rollouts"]
+        # An older run.json has no such figure.
+        frames = [record["metrics"].get("frames", 0) for record in records if record["stage"] == "rollouts"]
         seconds = sum(record["seconds"] for record in records if record["stage"] != "train-controller")
         return (frames[-1] if frames else 0, seconds)
 

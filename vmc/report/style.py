@@ -15,9 +15,8 @@ TRAINING = "#E69F00"  # what was optimised: training data, the candidates of a s
 VALIDATION = "#0072B2"  # validation episodes
 PREDICTED = "#D55E00"  # what M predicts, dreams
 PERSISTENCE = "#009E73"  # the prediction that nothing changes
-REFERENCE = "#666666"  # chance level, perfect calibration
+REFERENCE = "#666666"  # chance level, perfect calibration, where a round begins
 KEPT = "#F0E442"  # the model that was kept
-ROUND = "#999999"  # where a round begins
 # For runs that are compared in one figure; the markers serve those who print in grey.
 SERIES = (
     ("#0072B2", "o"),
@@ -44,8 +43,8 @@ STYLE = {
     "grid.color": "#e5e5e5",
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
-    "lines.linewidth": 2,
-    "lines.markersize": 5,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
     "figure.facecolor": "white",
     "savefig.dpi": 150,
 }
@@ -78,25 +77,38 @@ def whole_numbers(axis: Any) -> None:
     """Ticks of the x axis at whole numbers: there is no half generation."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def logarithmic(axis: Any) -> None:
+    """A y axis of powers, with plain numbers at its ticks."""
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(ScalarFormatter())
 
 
 def mark_kept(axis: Any, x: float, y: float, label: str | None = None, color: str = KEPT) -> None:
     """A star at the validation whose model was kept."""
-    axis.plot([x], [y], "*", color=color, markeredgecolor="black", markersize=15, zorder=5, label=label, clip_on=False)
+    axis.plot([x], [y], "*", color=color, markeredgecolor="black", markersize=13, zorder=5, label=label, clip_on=False)
 
 
-def mark_rounds(axis: Any, starts: Sequence[float], end: float, numbered: bool = True) -> None:
-    """A line where each round begins, and above the axis its number; nothing for a single round."""
+def mark_rounds(axis: Any, starts: Sequence[float]) -> None:
+    """A line where each round begins but the first."""
+    for start in starts[1:]:
+        axis.axvline(start, color=REFERENCE, linewidth=0.8, linestyle=":", zorder=1, label="a round begins")
+
+
+def number_rounds(axis: Any, starts: Sequence[float], end: float) -> None:
+    """The number of each round above the axis; nothing for a single round."""
     if len(starts) < 2:
         return
-    for start in starts[1:]:
-        axis.axvline(start, color=ROUND, linewidth=0.8, linestyle=":", zorder=0)
-    if numbered:
-        above = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": ROUND}
-        for number, (left, right) in enumerate(zip(starts, [*starts[1:], end], strict=True), start=1):
-            prefix = "round " if number == 1 else ""
-            axis.text((left + right) / 2, 1.01, f"{prefix}{number}", fontsize=10, **above)
+    above = {"transform": axis.get_xaxis_transform(), "va": "bottom", "color": REFERENCE, "fontsize": 11}
+    axis.text(starts[0], 1.01, "round  ", ha="right", **above)
+    for number, (left, right) in enumerate(zip(starts, [*starts[1:], end], strict=True), start=1):
+        axis.text((left + right) / 2, 1.01, f"{number}", ha="center", **above)
 
 
 def legend_below(figure: Any, columns: int) -> None:

@@ -16,9 +16,12 @@ from vmc.storage.files import replacing
 
 _FRAMES_PER_SECOND = 50  # CarRacing's rate
 _GIF_KEEP = 5  # a GIF keeps every fifth frame, because viewers limit the rate and files get large
-_GIF_COLORS = 64
+_GIF_COLORS = 48
+_GIF_TOLERANCE = 8  # a pixel whose red, green and blue change by no more than this keeps its colour: less to store
+_PALETTE_PICTURES = 16
 
 Picture = npt.NDArray[np.uint8]
+Panels = Mapping[str, npt.NDArray[np.uint8]]
 
 
 def check_video_path(path: Path) -> None:
@@ -32,7 +35,7 @@ def check_video_path(path: Path) -> None:
             raise VmcError("PyAV is not installed.", "pip install 'vmc[video]', or give a .gif.") from None
 
 
-def write_video(path: Path, panels: Mapping[str, npt.NDArray[np.uint8]], scale: int = 3) -> None:
+def write_video(path: Path, panels: Panels, scale: int = 3) -> None:
     """Writes a film of panels side by side, each below its label, as .mp4 or .gif, by the suffix of `path`.
 
     Args:
@@ -40,12 +43,19 @@ def write_video(path: Path, panels: Mapping[str, npt.NDArray[np.uint8]], scale: 
         scale: frames are enlarged so many times.
     """
     check_video_path(path)
-    keep, write = (1, _write_mp4) if path.suffix == ".mp4" else (_GIF_KEEP, _write_gif)
     with replacing(path) as partial:
-        write(partial, _pictures({label: frames[::keep] for label, frames in panels.items()}, scale))
+        if path.suffix == ".mp4":
+            _write_mp4(partial, _pictures(panels, scale))
+        else:
+            kept = _every(panels, _GIF_KEEP)
+            _write_gif(partial, _pictures(kept, scale), _palette(kept))
 
 
-def _pictures(panels: Mapping[str, npt.NDArray[np.uint8]], scale: int) -> Iterator[Picture]:
+def _every(panels: Panels, number: int) -> dict[str, npt.NDArray[np.uint8]]:
+    return {label: frames[::number] for label, frames in panels.items()}
+
+
+def _pictures(panels: Panels, scale: int) -> Iterator[Picture]:
     """The film's pictures, (H, W, 3), one at a time, so that a long film needs little memory."""
     widths = [scale * frames.shape[2] for frames in panels.values()]
     strip = label_strip(list(panels), widths, scale * GAP, scale * FONT_SIZE)
@@ -68,7 +78,26 @@ def _write_mp4(path: Path, pictures: Iterator[Picture]) -> None:
         container.mux(stream.encode())
 
 
-def _write_gif(path: Path, pictures: Iterator[Picture]) -> None:
-    images = [Image.fromarray(picture).quantize(_GIF_COLORS, Image.Quantize.MAXCOVERAGE) for picture in pictures]
+def _palette(panels: Panels) -> Image.Image:
+    """One palette for the whole film, so that colours do not flicker, from a few of its pictures."""
+    number = len(next(iter(panels.values()))) // _PALETTE_PICTURES
+    few = np.concatenate(list(_pictures(_every(panels, max(1, number)), 1)))
+    return Image.fromarray(few).quantize(_GIF_COLORS, Image.Quantize.MAXCOVERAGE, kmeans=2)
+
+
+def _write_gif(path: Path, pictures: Iterator[Picture], palette: Image.Image) -> None:
+    images = [
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in _calmed(pictures)
+    ]
     milliseconds = 1000 * _GIF_KEEP // _FRAMES_PER_SECOND
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+
+
+def _calmed(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """The pictures without changes that nobody sees, which would fill the file."""
+    shown = next(pictures)
+    yield shown
+    for picture in pictures:
+        changes = np.abs(picture.astype(np.int16) - shown).max(axis=2, keepdims=True)
+        shown = np.where(changes > _GIF_TOLERANCE, picture, shown)
+        yield shown
