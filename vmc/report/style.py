@@ -30,7 +30,7 @@ SERIES = (
 WIDTH = 7.0  # inches
 
 # Readable when the figure is shown at half its width.
-STYLE = {
+STYLE: Any = {
     "font.size": 12,
     "axes.titlesize": 12,
     "axes.labelsize": 12,

@@ -16,8 +16,8 @@ from vmc.storage.files import replacing
 
 _FRAMES_PER_SECOND = 50  # CarRacing's rate
 _GIF_KEEP = 5  # a GIF keeps every fifth frame, because viewers limit the rate and files get large
-_GIF_COLORS = 48
-_GIF_TOLERANCE = 8  # a pixel whose red, green and blue change by no more than this keeps its colour: less to store
+_GIF_COLORS = 44
+_GIF_TOLERANCE = 5  # a pixel whose red, green and blue change by no more than this keeps its colour: less to store
 _PALETTE_PICTURES = 16
 
 Picture = npt.NDArray[np.uint8]
