@@ -147,8 +147,8 @@ def test_the_files_are_written_and_the_callers_style_stays(tmp_path: Path) -> No
 def test_a_run_without_metrics_is_told(tmp_path: Path) -> None:
     with pytest.raises(VmcError, match="has no metrics"):
         plot_run(tmp_path)
-    with pytest.raises(VmcError, match="No run has metrics"):
-        plot_seeds([tmp_path], tmp_path / "seeds.png")
+    with pytest.raises(VmcError, match="No run has validations"):
+        plot_seeds([_write(tmp_path / "run", [a_line(1)])], tmp_path / "seeds.png")
 
 
 def test_each_compared_run_has_a_colour_and_a_marker_of_its_own() -> None:

@@ -203,11 +203,11 @@ def plot_seeds(runs: Sequence[Path], path: Path) -> Path:
     A panel for each place: every run as a thin line, their mean, and a band from the lowest to the highest.
 
     Raises:
-        VmcError: no run has metrics of a search, or matplotlib is not installed.
+        VmcError: no run has validations of a search, or matplotlib is not installed.
     """
-    searches = [search for search in map(Search.read, runs) if search.lines]
+    searches = [search for search in map(Search.read, runs) if _all_places([search])]
     if not searches:
-        raise VmcError("No run has metrics of a search.", "Run `vmc run` or `vmc train-controller` first.")
+        raise VmcError("No run has validations of a search.", "Run `vmc run` or `vmc train-controller` first.")
     with style.drawn(path, height=1.6 + 2.4 * len(_all_places(searches))) as figure:
         draw_seeds(figure, searches)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -100,7 +101,8 @@ class Search:
         return max((value for value in returns if value is not None), default=float("-inf"))
 
 
-def _scored_in(place: str) -> Any:
+def _scored_in(place: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether the candidates of a line were scored there."""
     return lambda line: bool(line["dream"]) == (place == "dream")
 
 
