@@ -188,5 +188,6 @@ def _load(name: str) -> Any:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
-    plot_searches({row: RESULTS / "ablation" / row for row in ROWS}, RESULTS / "ablation" / "searches.png")
+    searches = {row.title: RESULTS / "ablation" / name for name, row in ROWS.items()}
+    plot_searches(searches, RESULTS / "ablation" / "searches.png")
     plot_faithfulness(_load("dream/faithfulness.json"), RESULTS / "dream" / "faithfulness.png")

@@ -438,9 +438,12 @@ def test_film_shows_the_frames_beside_the_reconstruction_and_the_dream(ending: s
     assert result.exit_code == 0, result.stderr
     with av.open(str(path)) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert frames[0].shape == (3 * 64, 3 * (3 * 64 + 2 * 2), 3)
+    strip = 32  # the panels' labels
+    assert frames[0].shape == (strip + 3 * 64, 3 * (3 * 64 + 2 * 2), 3)
+    assert frames[0][:strip].mean() > 200  # dark on white
     # The toy's frames are one colour; V learnt it, so the middle panel is near the left one. Green is always 0.
-    left, middle = frames[-1][20:100, 20:170].mean((0, 1)), frames[-1][20:100, 220:370].mean((0, 1))
+    panels = frames[-1][strip + 20 : strip + 100]
+    left, middle = panels[:, 20:170].mean((0, 1)), panels[:, 220:370].mean((0, 1))
     assert abs(left - middle).max() < 60
 
 

@@ -96,7 +96,7 @@ def test_a_weight_with_the_name_of_an_input_or_output_is_refused(name: str) -> N
     """It would take the input's place in the graph, without a word."""
     model = _TwoLayers()
     model.register_buffer(name, torch.ones(3))
-    with pytest.raises(VmcError, match=f"_TwoLayers has a weight {name!r}"):
+    with pytest.raises(VmcError, match=f"_TwoLayers has a weight named {name!r}"):
         export_graph(_Wrapper(model), (torch.randn(1, 3),), ["x"], ["y"])
 
 

@@ -23,11 +23,11 @@ from vmc.seeding import env_seed, stream
 
 # The dream starts again so often, at M's state of the recorded episode; in between it sees only the actions.
 DREAM_STEPS = 100
-_GAP = 2
+PANELS = ("environment", "V's reconstruction", "M's dream")
 
 
 def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: int) -> None:
-    """Films the first test episode under the run's C, as three panels: frames, reconstructions, dream.
+    """Films the first test episode under the run's C, as three panels, labelled as in `PANELS`.
 
     Raises:
         VmcError: V, M or C missing, or they do not belong together; V sees vectors; a file ending that is neither .mp4
@@ -45,9 +45,8 @@ def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: i
     frames, actions = np.stack(trajectory.frames[:-1]), torch.from_numpy(np.stack(trajectory.actions))
     dynamics, _ = load_dynamics(run, made_by)
     dreamed = _dream(dynamics, latents, actions, stream(seed, "film"))
-    panels = [frames, *(decode_frames(vae, each).numpy() for each in (latents, dreamed))]
-    gap = np.full((len(frames), frames.shape[1], _GAP, 3), 255, np.uint8)
-    write_video(path, np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=2))
+    pictures = (frames, decode_frames(vae, latents).numpy(), decode_frames(vae, dreamed).numpy())
+    write_video(path, dict(zip(PANELS, pictures, strict=True)))
 
 
 def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> tuple[Trajectory, Tensor]:

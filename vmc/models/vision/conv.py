@@ -21,7 +21,7 @@ _ENCODER_CHANNELS = (3, 32, 64, 128, 256)
 _DECODER_CHANNELS = (1024, 128, 64, 32, 3)
 _DECODER_KERNELS = (5, 5, 6, 6)
 _FEATURES = 2 * 2 * 256  # what four stride-2 convolutions leave of 64x64
-_REPORTED_FRAMES = 12
+_REPORTED_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,5 @@ class ConvVAE(Vision):
         chosen = frames[np.linspace(0, len(frames) - 1, _REPORTED_FRAMES).astype(int)]
         mean, _ = self.encode(self.to_input(torch.from_numpy(chosen)))
         path = folder / "reconstructions.png"
-        save_grid(path, [chosen, to_frames(self.decode(mean)).numpy()])
+        save_grid(path, {"environment": chosen, "V's reconstruction": to_frames(self.decode(mean)).numpy()})
         return path
