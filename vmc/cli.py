@@ -12,9 +12,10 @@ import click
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
 from vmc.executors import available_cores
-from vmc.options import GroupedCommand, comma_floats, folder_name, settings_options, shared
+from vmc.options import GroupedCommand, RunCommand, comma_floats, folder_name, settings_options, shared
 from vmc.recipes import Recipe, first_settings, load_recipe, recipe_files
 from vmc.stages.settings import (
+    DREAM_OPTIONS,
     STAGES,
     CollectSettings,
     EvaluateSettings,
@@ -70,7 +71,8 @@ def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) 
     settings = first_settings(recipe, "rollouts", given)
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
-    click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
+    if not _told_nothing_to_do(done):
+        click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
     click.echo(f"{data}: {done.num_episodes} episodes, {done.num_frames} frames, mean return {done.mean_return:.1f}.")
 
 
@@ -84,6 +86,7 @@ def train_vae(recipe: Recipe, data: Path, run: Path, device: str, tensorboard: b
 
     settings = first_settings(recipe, "train-vae", given)
     counters = stage.train_vae(settings, data, run, device, tensorboard)
+    _told_nothing_to_do(counters)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
     click.echo(f"validation: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
@@ -101,6 +104,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, tensorboard:
 
     settings = first_settings(recipe, "train-mdrnn", given)
     counters, report = stage.train_mdrnn(settings, data, run, device, tensorboard)
+    _told_nothing_to_do(counters)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Validation:")
     for name, value in report.items():
         click.echo(f"  {name:30} {value:.4g}")
@@ -117,9 +121,11 @@ def train_controller(
     from vmc.stages import train_controller as stage
 
     settings = first_settings(recipe, "train-controller", given)
+    _refuse_unused(settings, given, device)
     if settings.dream:
         _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, tensorboard)
+    _told_nothing_to_do(counters)
     where = "the dream" if settings.validate_in == "dream" else "the real environment"
     click.echo(
         f"C: mean return {counters.best_return:.1f} on {settings.validation_episodes} validation episodes in {where}, "
@@ -130,7 +136,7 @@ def train_controller(
 
 
 @main.command()
-@shared()
+@shared(reads_run=True)
 @settings_options(EvaluateSettings, without=["temperature"])
 @click.option(
     "--temperature",
@@ -153,9 +159,12 @@ def test(
 ) -> None:
     """Score C on episodes that nothing was trained on."""
     from vmc.report.tables import print_temperatures
-    from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures
+    from vmc.stages.evaluate import evaluate_and_keep, evaluate_temperatures
 
-    settings = first_settings(recipe, "test", {**given, "temperature": temperatures[0] if temperatures else None})
+    given["temperature"] = temperatures[0] if temperatures else None
+    settings = first_settings(recipe, "test", given)
+    if not (temperatures and len(temperatures) > 1):  # a table of temperatures is of both worlds
+        _refuse_unused(settings, given if video is None else {**given, "max_steps": None}, device)
     if video is not None:
         from vmc.stages.film import film_episode
 
@@ -167,15 +176,43 @@ def test(
     if temperatures is not None and several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
-        print_temperatures(evaluate_temperatures(settings, several, data, run, device, workers))
+        results, kept = evaluate_temperatures(settings, several, data, run, device, workers)
+        print_temperatures(results)
+        click.echo(kept.note or f"{kept.path}")
         return
-    result = evaluate_controller(settings, data, run, device, workers, path)
+    result, kept = evaluate_and_keep(settings, data, run, device, workers, path)
+    if kept.note:
+        click.echo(kept.note)
     low, high = result["ci95"]
     where = f"the dream at temperature {result['temperature']}" if settings.dream else settings.env
     click.echo(
         f"{where}: {result['mean']:.1f} +- {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
     )
+
+
+def _told_nothing_to_do(done: Any) -> bool:
+    """Prints how a stage had ended before, where there was nothing to do for it."""
+    if done.nothing_to_do:
+        click.echo(f"Nothing to do: {done.nothing_to_do}")
+    return bool(done.nothing_to_do)
+
+
+def _refuse_unused(settings: Any, given: dict[str, Any], device: str) -> None:
+    """Refuses options of the dream without a dream; tells a device that only a dream would use."""
+    if settings.dream:
+        if isinstance(settings, EvaluateSettings) and given.get("max_steps") is not None:
+            raise click.UsageError("--max-steps is of the real environment. In the dream, give --horizon.")
+        return
+    for name in DREAM_OPTIONS:
+        if given.get(name) is not None:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is of the dream. Give --dream, or leave --{option} out.")
+    if device == "cuda":
+        from vmc.stages.device import choose_device
+
+        choose_device(device)
+        click.echo("Real episodes run on the CPU: --device cuda is not used here.", err=True)
 
 
 def _tell_starts(data: Path, run: Path) -> None:
@@ -186,7 +223,7 @@ def _tell_starts(data: Path, run: Path) -> None:
 
 
 @main.command()
-@shared()
+@shared(reads_run=True)
 @settings_options(FaithfulnessSettings)
 def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
     """Compare the dream with reality: error against horizon, calibration, controllers in both."""
@@ -211,17 +248,20 @@ def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: in
 def export(run: Path, to: Path, episodes: int, workers: int) -> None:
     """Write a run's best V, M and C at half the width, to give away; test the copy, and write its model card."""
     from vmc.models.checkpoints import vae_checkpoint
-    from vmc.stages.evaluate import evaluate_controller
+    from vmc.stages.evaluate import evaluate_and_keep
     from vmc.stages.export import describe_copy, export_run
+    from vmc.stages.results import own_result
 
     size = export_run(run, to)
     settings = make_settings(EvaluateSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
-    score = evaluate_controller(settings, to, to, "cpu", workers)
-    describe_copy(run, to, score)
+    score, kept = evaluate_and_keep(settings, to, to, "cpu", workers)
+    describe_copy(run, to, own_result(to) or score)
     click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} +- {score['std']:.1f} over {episodes} episodes.")
+    if kept.note:
+        click.echo(kept.note)
 
 
-@main.command("run")
+@main.command("run", cls=RunCommand)
 @shared()
 @click.option("--estimate", is_flag=True, help="Only say what it would cost on this machine; runs nothing.")
 @click.option(
@@ -245,7 +285,7 @@ def run_chain(
 
         print_estimate(estimate_run(settings))
     else:
-        print_records(run_pipeline(settings))
+        print_records(run_pipeline(settings, tell=click.echo))
 
 
 @main.group(invoke_without_command=True)
@@ -299,7 +339,8 @@ def ablate(
     given = (_assignment(text, "OPTION=VALUE") for text in overrides)
     values = {name.replace("-", "_"): value for name, value in given}
     source = source or Path("results") / folder_name(recipe)
-    to = to or source.with_name(f"{source.name}-ablation")
+    seed = f"-seed-{recipe.seed}" if recipe.seed else ""  # searches with another seed are others
+    to = to or source.with_name(f"{source.name}-ablation{seed}")
     settings = AblationSettings(recipe, source, to, device, workers, values)
     for row in rows or ROWS:
         run_row(row, settings)

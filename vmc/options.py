@@ -17,7 +17,7 @@ from vmc.config import plain_type
 from vmc.envs import CARRACING, WORDS, env_slug, join_name, use_official_drawing
 from vmc.executors import available_cores
 from vmc.recipes import DEFAULT_PRESET, Recipe, find_recipe, is_file_name, open_recipe, preset_of
-from vmc.stages.settings import GROUPS
+from vmc.stages.settings import GROUPS, STAGES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # These are shared options, made by `shared`.
@@ -37,6 +37,21 @@ class GroupedCommand(click.Command):
         for group, listed in sorted(records.items(), key=lambda item: _position(item[0])):
             with formatter.section(group):
                 formatter.write_dl(listed)
+
+
+class RunCommand(GroupedCommand):
+    """`vmc run`, which points to `--set` where an option of a stage is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            stages = [stage for stage, kind in STAGES.items() if name.replace("-", "_") in field_help(kind)]
+            if not stages:
+                raise
+            ways = " or ".join(f"--set {stage}.{name}=..." for stage in stages)
+            raise click.UsageError(f"{error.format_message()} It belongs to a stage: give {ways}", ctx) from None
 
 
 class _GroupedOption(click.Option):
@@ -87,10 +102,12 @@ def shared(
     workers: bool = True,
     steps_env: bool = True,
     seed: bool = True,
+    reads_run: bool = False,
 ) -> Callable[[Any], Any]:
     """The options that the stages share; `steps_env` for those that step a real environment.
 
-    The command gets one `recipe`, with its environment and seed, and the folders `data` and `run`.
+    The command gets one `recipe`, with its environment and seed, and the folders `data` and `run`. With `reads_run` its
+    seed may be another one than the run's.
     """
     options = [*_recipe_options()]
     if seed:
@@ -113,7 +130,7 @@ def shared(
         options.append(official)
 
     def decorate(command: Any) -> Any:
-        command = _with_recipe(command)
+        command = _with_recipe(command, reads_run)
         for option in reversed(options):
             command = option(command)
         return command
@@ -134,7 +151,7 @@ def _recipe_options() -> Iterable[Callable[[Any], Any]]:
     yield click.option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text)
 
 
-def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callable[..., Any]:
     """Makes one recipe of the options that name it, and the default folders."""
 
     @functools.wraps(command)
@@ -151,8 +168,12 @@ def _with_recipe(command: Callable[..., Any]) -> Callable[..., Any]:
         words = [word for word in WORDS if given.pop(word.replace("-", "_"))]
         own = open_recipe(file_or_name) if file_or_name else None
         env = join_name(env or (own and own.env) or CARRACING, env_kwargs, words)
-        recipe = (own or find_recipe(preset or DEFAULT_PRESET, env)).adapted(env, seed)
+        recipe = own or find_recipe(preset or DEFAULT_PRESET, env)
+        usual_seed, recipe = recipe.seed, recipe.adapted(env, seed)
         name = folder_name(recipe, bool(file_or_name and is_file_name(file_or_name)))
+        if recipe.seed != usual_seed:
+            of_seed = f"{name}-seed-{recipe.seed}"
+            name = name if reads_run and not (Path("results") / of_seed).exists() else of_seed
         for option, root in (("data", "data"), ("run", "results")):
             if option in given:
                 given[option] = given[option] or Path(root) / name

@@ -227,3 +227,9 @@ STAGES: dict[str, type] = {
     "train-controller": TrainControllerSettings,
     "test": EvaluateSettings,
 }
+
+# The options that only a dream uses.
+DREAM_OPTIONS = (
+    *("temperature", "horizon", "sample_termination", "termination_threshold", "start_episodes", "action_noise"),
+    *("reward_soft_cap", "reward_cap_window", "reward_cap_slope"),
+)
