@@ -134,7 +134,7 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
 
 def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None:
     assert _run(*_command("rollouts", tmp_path, episodes=4, max_steps=10, workers=0)).exit_code == 0
-    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now it is None")
+    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now there is no limit")
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:

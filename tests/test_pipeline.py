@@ -210,11 +210,13 @@ def test_a_round_counts_its_own_seconds(
     before: list[float], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage counts them over all rounds: here 10. It may have had nothing to do, or have begun again."""
-    monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: (10.0, {}))
+    monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: pipeline.StageResult(10.0, {}))
     records = [pipeline.StageRecord(n, "train-mdrnn", {}, seconds, {}, "") for n, seconds in enumerate(before)]
     settings = _settings(tmp_path)
     due = next(due for due in due_stages(settings.recipe) if due.stage == "train-mdrnn")
-    assert pipeline._run_stage(settings, records, due._replace(round=2)).seconds == expected
+    due = due._replace(round=2)
+    result = pipeline._run_stage(settings, due, print)
+    assert pipeline._record(settings, records, due, result).seconds == expected
 
 
 @pytest.mark.parametrize(
