@@ -69,6 +69,10 @@ def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) 
     from vmc.stages.collect import collect
 
     settings = first_settings(recipe, "rollouts", given)
+    if given["action_noise"] and settings.policy != "controller":
+        raise click.UsageError(
+            "--action-noise is of the policy `controller`. Give --policy controller, or leave it out."
+        )
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     if not _told_nothing_to_do(done):
