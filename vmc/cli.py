@@ -70,9 +70,7 @@ def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) 
 
     settings = first_settings(recipe, "rollouts", given)
     if given["action_noise"] and settings.policy != "controller":
-        raise click.UsageError(
-            "--action-noise is of the policy `controller`. Give --policy controller, or leave it out."
-        )
+        raise click.UsageError("--action-noise is of the policy `controller`: give --policy controller, too.")
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     if not _told_nothing_to_do(done):
@@ -208,7 +206,7 @@ def _refuse_unused(settings: Any, given: dict[str, Any], device: str) -> None:
         if isinstance(settings, EvaluateSettings) and given.get("max_steps") is not None:
             raise click.UsageError("--max-steps is of the real environment. In the dream, give --horizon.")
         return
-    for name in DREAM_OPTIONS:
+    for name in DREAM_OPTIONS[type(settings)]:
         if given.get(name) is not None:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} is of the dream. Give --dream, or leave --{option} out.")

@@ -34,9 +34,9 @@ def inspect_path(path: Path) -> Iterator[str]:
         raise VmcError(f"There is nothing at {path}.")
     faults: list[VmcError] = []
     for part in _parts(path):
-        yield from _guarded(part(), faults)
+        yield from _guarded(part, faults)
     if not faults and _is_run(path):
-        yield from _guarded(_agent(path), faults)
+        yield from _guarded(partial(_agent, path), faults)
     if faults:
         files = "1 file is" if len(faults) == 1 else f"{len(faults)} files are"
         raise VmcError(
@@ -45,10 +45,10 @@ def inspect_path(path: Path) -> Iterator[str]:
         )
 
 
-def _guarded(lines: Iterator[str], faults: list[VmcError]) -> Iterator[str]:
-    """The lines; an error among them becomes a line, too, and a fault."""
+def _guarded(part: Part, faults: list[VmcError]) -> Iterator[str]:
+    """A part's lines; an error among them becomes a line, too, and a fault."""
     try:
-        yield from lines
+        yield from part()
     except VmcError as fault:
         faults.append(fault)
         yield str(fault)

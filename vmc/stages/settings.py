@@ -228,8 +228,14 @@ STAGES: dict[str, type] = {
     "test": EvaluateSettings,
 }
 
-# The options that only a dream uses.
-DREAM_OPTIONS = (
-    *("temperature", "horizon", "sample_termination", "termination_threshold", "start_episodes", "action_noise"),
-    *("reward_soft_cap", "reward_cap_window", "reward_cap_slope"),
-)
+# The options that are ignored without a dream. (A search in the real environment keeps C's dream for later.)
+DREAM_OPTIONS: dict[type, tuple[str, ...]] = {
+    TrainControllerSettings: (
+        "start_episodes",
+        "action_noise",
+        "reward_soft_cap",
+        "reward_cap_window",
+        "reward_cap_slope",
+    ),
+    EvaluateSettings: ("temperature", "horizon", "sample_termination", "termination_threshold"),
+}
