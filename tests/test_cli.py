@@ -111,6 +111,97 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     assert "Error" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("stage", "options", "told"),
+    [
+        ("test", {"temperature": "1.3"}, "--temperature is of the dream. Give --dream"),
+        ("test", {"sample-termination": None}, "--sample-termination is of the dream"),
+        ("test", {"horizon": 20}, "--horizon is of the dream"),
+        ("test", {"dream": None, "max-steps": 20}, "--max-steps is of the real environment.*--horizon"),
+        ("train-controller", {"reward-soft-cap": 1.3}, "--reward-soft-cap is of the dream"),
+        ("train-controller", {"action-noise": 0.1}, "--action-noise is of the dream"),
+        ("rollouts", {"policy": "random", "action-noise": 0.1}, "--action-noise is of the policy `controller`"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_wrong_usage(
+    stage: str, options: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    given = [text for name, value in options.items() for text in (f"--{name}", value) if text is not None]
+    result = _run(*_command(stage, tmp_path), *map(str, given))
+    assert result.exit_code == 2, result.output
+    assert re.search(told, result.stderr), result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stage", ["test", "train-controller"])
+def test_a_gpu_is_not_asked_for_in_vain(stage: str, toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    command = _command(stage, toy.data.parent, workers=0, device="cuda", **({"episodes": 2} if stage == "test" else {}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    _assert_told(_run(*command), "finds no CUDA device")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    result = _run(*command)
+    assert result.exit_code == 0, result.stderr
+    assert "--device cuda is not used here" in result.stderr
+
+
+def test_an_option_of_a_stage_points_to_set() -> None:
+    result = _run("run", "--epochs", "3")
+    assert result.exit_code == 2
+    assert re.search("No such option:? .?--epochs", result.stderr)
+    assert "--set train-vae.epochs=... or --set train-mdrnn.epochs=..." in result.stderr
+    assert "--set train-controller.population-size=..." in _run("run", "--population-size=3").stderr
+    assert "--set" not in _run("run", "--frobnicate").stderr
+
+
+def test_nothing_to_do_is_said(toy: ToyRun) -> None:
+    folder = toy.data.parent
+    config = (toy.run / "vae" / "config.json").read_bytes()
+    for stage, values, told in (
+        ("rollouts", {"policy": "random"}, r"data holds 14 episodes already \(14 by brownian, seed 0\)"),
+        ("rollouts", {"seed": 3, "episodes": 5}, r"data holds 14 episodes already"),
+        ("train-vae", {"epochs": 4}, r"V in .*vae has 6 epochs already"),
+        ("train-mdrnn", {"epochs": 3}, r"M in .*mdrnn has 40 epochs already"),
+        ("train-controller", {"generations": 2}, r"C in .*controller has 3 generations already"),
+        ("train-controller", {"target_return": -1000}, r"C in .*controller reached .* already, after 3 generations"),
+    ):
+        result = _run(*_command(stage, folder, **values))
+        assert result.exit_code == 0, result.stderr
+        assert re.search(f"^Nothing to do: .*{told}", result.stdout), result.stdout
+        assert "episodes added" not in result.stdout
+    assert (toy.run / "vae" / "config.json").read_bytes() == config
+    assert "Nothing to do" not in _run(*_command("rollouts", folder, episodes=16, workers=0)).stdout
+
+
+def test_another_seed_has_folders_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy = ["rollouts", "--env", TOY, "--episodes", "4", "--max-steps", "3", "--workers", "0"]
+    for seed in ([], ["--seed", "0"], ["--seed", "2"]):
+        assert _run(*toy, *seed).exit_code == 0
+    assert sorted(path.name for path in Path("data").iterdir()) == ["vmc-toy-v0", "vmc-toy-v0-seed-2"]
+    # The seed of a test is of its episodes: the run may have another one.
+    for folder in ("vmc-toy-v0", "vmc-toy-v0-seed-2"):
+        _assert_told(_run("test", "--env", TOY, "--seed", "2"), f"no checkpoint results/{folder}/vae")
+        Path("results/vmc-toy-v0-seed-2").mkdir(parents=True, exist_ok=True)
+
+
+def test_a_run_does_not_go_on_with_another_seed(toy: ToyRun) -> None:
+    command = _command("train-vae", toy.data.parent, seed=1)
+    _assert_told(_run(*command), "trained with seed = 0; now it is 1", "A new seed needs its own --run and --data")
+
+
+def test_a_smaller_test_leaves_the_published_one_and_says_where_it_is(toy: ToyRun) -> None:
+    command = _command("test", toy.data.parent, workers=0)
+    assert "keeps" not in _run(*command).stdout
+    published = (toy.run / "test.json").read_bytes()
+    result = _run(*[*command, "--episodes", "2"])
+    assert f"{toy.run / 'test.json'} keeps its 10 episodes; these 2 episodes are in" in result.stdout
+    result = _run(*[*command, "--policy", "random"])
+    assert f"is in {toy.run / 'test-random-10-episodes.json'}." in result.stdout
+    assert (toy.run / "test.json").read_bytes() == published
+
+
 def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
     shared = ["--env", TOY, "--run", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
     _assert_told(
@@ -128,7 +219,11 @@ def test_wrong_settings_are_told_before_any_work(tmp_path: Path) -> None:
 def test_unknown_environments(tmp_path: Path) -> None:
     _assert_told(_run("rollouts", "--env", "CarRacing-v9", "--data", str(tmp_path)), "CarRacing-v9", "v3")
     _assert_told(_run("run", "--env", "CarRacin-v3", "--data", str(tmp_path)), "Did you mean CarRacing-v3")
-    _assert_told(_run("rollouts", "--env", "no_such_module:Env-v0", "--data", str(tmp_path)), "no_such_module")
+    _assert_told(
+        _run("rollouts", "--env", "no_such_module:Env-v0", "--data", str(tmp_path)),
+        "No module named 'no_such_module'",
+        "the current folder is not on it: run `PYTHONPATH=. vmc ...`",
+    )
     _assert_told(_run("rollouts", "--env", "FrozenLake-v1", "--data", str(tmp_path)), "does not fit", "uint8 pictures")
     _assert_told(_run("run", "--env", "CartPole-v1,pixel", "--data", str(tmp_path)), "neither NAME=VALUE nor")
 
@@ -143,7 +238,7 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
 
 def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None:
     assert _run(*_command("rollouts", tmp_path, episodes=4, max_steps=10, workers=0)).exit_code == 0
-    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now it is None")
+    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now there is no limit")
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:

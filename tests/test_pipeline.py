@@ -165,6 +165,74 @@ def test_the_recipe_is_kept_before_the_first_stage_and_replaced_by_another(
         assert load_recipe(settings.run / "recipe.toml").options("rollouts")["episodes"] == episodes
 
 
+def test_less_than_there_is_changes_nothing_and_is_told(tmp_path: Path) -> None:
+    """As `vmc run --set train-mdrnn.epochs=1` on a finished run: the record says what was trained."""
+    settings, told = _settings(tmp_path), []
+    expected = run_pipeline(settings)
+    files = {path: path.read_bytes() for path in settings.run.rglob("*.*") if path.suffix in (".json", ".toml")}
+    less: dict[str, dict[str, Any]] = {
+        "rollouts": {"episodes": 5, "policy": "random"},
+        "train-mdrnn": {"epochs": 1},
+        "train-controller": {"generations": 2},
+    }
+    recipe = settings.recipe.adapted(overrides=less)
+    for _ in range(2):  # and so it is the second time
+        told.clear()
+        assert run_pipeline(replace(settings, recipe=recipe), told.append) == expected
+        assert told == [
+            f"Nothing to do: {tmp_path / 'data'} holds 6 episodes already (6 by brownian, seed 0).",
+            f"Nothing to do: M in {tmp_path / 'run' / 'mdrnn'} has 3 epochs already.",
+            f"Nothing to do: C in {tmp_path / 'run' / 'controller'} has 3 generations already.",
+        ]
+    assert {path: path.read_bytes() for path in files} == files
+
+    # What can be done is done, and kept beside what cannot.
+    overrides = {**less, "train-controller": {"generations": 4}}
+    records = run_pipeline(replace(settings, recipe=settings.recipe.adapted(overrides=overrides)), told.append)
+    assert records[3].metrics["generations"] == 4
+    kept = load_recipe(settings.run / "recipe.toml")
+    assert kept.options("train-mdrnn")["epochs"] == 3
+    assert kept.options("rollouts")["policy"] == "brownian"
+    assert kept.options("train-controller")["generations"] == 4
+
+
+def test_a_smaller_test_is_kept_apart_and_told(tmp_path: Path) -> None:
+    settings, told = _settings(tmp_path), []
+    run_pipeline(settings)
+    recipe = settings.recipe.adapted(overrides={"test": {"episodes": 2}})
+    run_pipeline(replace(settings, recipe=recipe), told.append)
+    (note,) = told
+    assert "test.json keeps its 4 episodes" in note
+    assert len(json.loads((settings.run / "test-2-episodes.json").read_text())["episodes"]) == 2
+
+
+def test_a_refused_recipe_leaves_the_one_of_the_run(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    run_pipeline(settings)
+    before = (settings.run / "recipe.toml").read_bytes()
+    for recipe, told in (
+        (settings.recipe.adapted(seed=1), "was made with seed 0; now it is 1.\n.*needs its own --run and --data"),
+        (settings.recipe.adapted(overrides={"train-vae": {"batch_size": 8}}), "batch_size = 32; now it is 8"),
+    ):
+        with pytest.raises(VmcError, match=told):
+            run_pipeline(replace(settings, recipe=recipe))
+        assert (settings.run / "recipe.toml").read_bytes() == before
+
+
+def test_weights_that_are_missing_are_told_and_can_be_made_again(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    expected = run_pipeline(settings)
+    vae = settings.run / "vae"
+    next(vae.glob("best-weights-*")).unlink()
+    with pytest.raises(VmcError, match=r"is missing, but best\.json names it") as caught:
+        run_pipeline(settings)
+    assert f"remove best.json and latest.json in {vae} and run `vmc train-vae` again" in str(caught.value)
+    for name in ("best", "latest"):
+        (vae / f"{name}.json").unlink()
+    found = run_pipeline(settings)
+    assert [record.output for record in found[:-1]] == [record.output for record in expected[:-1]]
+
+
 def test_rounds_have_only_the_stages_that_the_recipe_lists(tmp_path: Path) -> None:
     """The second round has another search alone, on the same data, V and M; the third has nothing but a test."""
     first = {stage: FIRST[stage] for stage in ("rollouts", "train-vae", "train-mdrnn", "train-controller")}
@@ -210,11 +278,13 @@ def test_a_round_counts_its_own_seconds(
     before: list[float], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage counts them over all rounds: here 10. It may have had nothing to do, or have begun again."""
-    monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: (10.0, {}))
+    monkeypatch.setitem(pipeline._RUNNERS, "train-mdrnn", lambda settings, chosen: pipeline.StageResult(10.0, {}))
     records = [pipeline.StageRecord(n, "train-mdrnn", {}, seconds, {}, "") for n, seconds in enumerate(before)]
     settings = _settings(tmp_path)
     due = next(due for due in due_stages(settings.recipe) if due.stage == "train-mdrnn")
-    assert pipeline._run_stage(settings, records, due._replace(round=2)).seconds == expected
+    due = due._replace(round=2)
+    result = pipeline._run_stage(settings, due, print)
+    assert pipeline._record(settings, records, due, result).seconds == expected
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def test_two_seeds_are_run_and_pooled(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "mean over 2 seeds" in result.stdout
 
     pooled = json.loads(Path("results/vmc-toy-v0-short-seeds.json").read_text())
+    assert Path("results/vmc-toy-v0-short-seeds.png").read_bytes().startswith(b"\x89PNG")
     tests = [json.loads((Path(row["run"]) / "test.json").read_text()) for row in pooled["seeds"]]
     assert [row["run"] for row in pooled["seeds"]] == ["results/vmc-toy-v0-short", "results/vmc-toy-v0-short-seed-1"]
     assert [row["mean"] for row in pooled["seeds"]] == [test["mean"] for test in tests]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from vmc.extras import VERSION as __version__
+from vmc.extras import VERSION
 
 if TYPE_CHECKING:
     from vmc.control.cma_es import Search, SearchSettings
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vmc.pipeline import PipelineSettings, run_pipeline
     from vmc.recipes import Recipe, add_recipes, find_recipe, load_recipe
     from vmc.storage.rollouts import RolloutDataset
+
+__version__ = VERSION
 
 _HOMES = {
     "vmc.dream.settings": ("DreamSettings",),
@@ -51,7 +53,6 @@ __all__ = [
     "Task",
     "Trajectory",
     "VmcError",
-    "__version__",
     "add_recipes",
     "add_task",
     "draw_noise",

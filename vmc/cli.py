@@ -17,6 +17,7 @@ from vmc.extras import VERSION
 from vmc.options import (
     GroupedCommand,
     OrderedGroup,
+    RunCommand,
     comma_floats,
     comma_seeds,
     examples,
@@ -29,6 +30,7 @@ from vmc.options import (
 from vmc.recipes import Recipe, load_recipe, recipe_files
 from vmc.runs import RESULTS, find_runs, known_environments
 from vmc.stages.settings import (
+    DREAM_OPTIONS,
     STAGES,
     CollectSettings,
     EvaluateSettings,
@@ -84,21 +86,24 @@ def main() -> None:
 @main.command(
     epilog=examples("vmc rollouts --episodes 300 --max-steps 200", "vmc rollouts --env CartPole-v1 --policy random")
 )
-@shared(device=False, names_folders=True)
+@shared(device=False)
 @settings_options(CollectSettings)
 def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) -> None:
     """Collect episodes of the environment into HDF5 files."""
     from vmc.stages.collect import collect
 
     settings = settings_for(CollectSettings, recipe, given)
+    if given["action_noise"] and settings.policy != "controller":
+        raise click.UsageError("--action-noise is of the policy `controller`: give --policy controller, too.")
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
-    click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
+    if not _told_nothing_to_do(done):
+        click.echo(f"{done.added_episodes} episodes added in {done.seconds:.1f} s{rate}.")
     click.echo(f"{data}: {done.num_episodes} episodes, {done.num_frames} frames, mean return {done.mean_return:.1f}.")
 
 
 @main.command(epilog=examples("vmc train-vae --epochs 3", "vmc train-vae --env CartPole-v1 --vision dense"))
-@shared(workers=False, steps_env=False, names_folders=True)
+@shared(workers=False, steps_env=False)
 @settings_options(TrainVAESettings)
 @log_option
 def train_vae(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple[str, ...], **given: Any) -> None:
@@ -110,6 +115,7 @@ def train_vae(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple
 
     settings = settings_for(TrainVAESettings, recipe, given)
     counters = stage.train_vae(settings, data, run, device, loggers)
+    _told_nothing_to_do(counters)
     best = counters.best
     click.echo(f"V: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s.")
     click.echo(f"validation: reconstruction error {best['reconstruction']:.3g} a frame, KL {best['kl']:.1f} nats.")
@@ -118,7 +124,7 @@ def train_vae(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple
 
 
 @main.command(epilog=examples("vmc train-mdrnn --epochs 20", "vmc train-mdrnn --dynamics gru --run results/with-gru"))
-@shared(workers=False, steps_env=False, names_folders=True)
+@shared(workers=False, steps_env=False)
 @settings_options(TrainMDRNNSettings)
 @log_option
 def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tuple[str, ...], **given: Any) -> None:
@@ -127,6 +133,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tup
 
     settings = settings_for(TrainMDRNNSettings, recipe, given)
     counters, report = stage.train_mdrnn(settings, data, run, device, loggers)
+    _told_nothing_to_do(counters)
     click.echo(f"M: best of epoch {counters.best_epoch} of {counters.epoch}, {counters.seconds:.0f} s. Validation:")
     for name, value in report.items():
         click.echo(f"  {name:30} {value:.4g}")
@@ -137,7 +144,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tup
         "vmc train-controller --dream --temperature 1.5", "vmc train-controller --generations 40 --workers 8"
     )
 )
-@shared(names_folders=True)
+@shared()
 @settings_options(TrainControllerSettings)
 @log_option
 def train_controller(
@@ -147,9 +154,11 @@ def train_controller(
     from vmc.stages import train_controller as stage
 
     settings = settings_for(TrainControllerSettings, recipe, given)
+    _refuse_unused(settings, given, device)
     if settings.dream:
         _tell_starts(data, run)
     counters = stage.train_controller(settings, data, run, device, workers, loggers)
+    _told_nothing_to_do(counters)
     where = "the dream" if settings.validate_in == "dream" else "the real environment"
     click.echo(
         f"C: mean return {counters.best_return:.1f} on {settings.validation_episodes} validation episodes in {where}, "
@@ -162,7 +171,7 @@ def train_controller(
 @main.command(
     epilog=examples("vmc test results/carracing", "vmc test results/carracing --dream --temperature 0.5,1,1.5")
 )
-@shared(run_argument=True)
+@shared(run_argument=True, reads_run=True)
 @settings_options(EvaluateSettings, without=["temperature"])
 @click.option(
     "--temperature",
@@ -186,9 +195,12 @@ def test(
     """Score C on episodes that nothing was trained on."""
     from vmc.report.tables import print_temperatures
     from vmc.runs import require_agent
-    from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures
+    from vmc.stages.evaluate import evaluate_and_keep, evaluate_temperatures
 
-    settings = settings_for(EvaluateSettings, recipe, {**given, "temperature": temperature[0] if temperature else None})
+    given["temperature"] = temperature[0] if temperature else None
+    settings = settings_for(EvaluateSettings, recipe, given)
+    if not (temperature and len(temperature) > 1):  # a table of temperatures is of both worlds
+        _refuse_unused(settings, given if video is None else {**given, "max_steps": None}, device)
     if settings.policy == "controller":
         require_agent(run)
     if video is not None:
@@ -202,9 +214,13 @@ def test(
     if several:
         if path is not None:
             raise click.UsageError("--json takes one result; a table of temperatures is in test-temperatures.json.")
-        print_temperatures(evaluate_temperatures(settings, several, data, run, device, workers))
+        results, kept = evaluate_temperatures(settings, several, data, run, device, workers)
+        print_temperatures(results)
+        click.echo(kept.note or f"{kept.path}")
         return
-    result = evaluate_controller(settings, data, run, device, workers, path)
+    result, kept = evaluate_and_keep(settings, data, run, device, workers, path)
+    if kept.note:
+        click.echo(kept.note)
     low, high = result["ci95"]
     where = f"the dream at temperature {result['temperature']}" if settings.dream else settings.env
     click.echo(
@@ -215,9 +231,10 @@ def test(
 
 @main.command(
     "run",
+    cls=RunCommand,
     epilog=examples("vmc run --preset smoke", "vmc run --env CartPole-v1 --set train-controller.generations=10"),
 )
-@shared(names_folders=True)
+@shared()
 @log_option
 @click.option(
     "--seeds", callback=comma_seeds, help="Run once for each of these seeds, e.g. 0,1,2, and pool the scores."
@@ -247,7 +264,7 @@ def run_chain(
     from vmc.pipeline import PipelineSettings, describe_run, run_pipeline
     from vmc.report.tables import print_estimate, print_records, print_seeds
     from vmc.runs import ending
-    from vmc.seeds import pooled_path, run_seeds
+    from vmc.seeds import pooled_paths, run_seeds
 
     if seeds and click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--seed names one seed and --seeds several; give one of them.")
@@ -260,10 +277,11 @@ def run_chain(
 
         print_estimate(estimate_run(settings))
     elif seeds:
-        print_seeds(run_seeds(settings, seeds))
-        click.echo(f"{pooled_path(run)}")
+        print_seeds(run_seeds(settings, seeds, tell=click.echo))
+        for path in pooled_paths(run):
+            click.echo(f"{path}")
     else:
-        print_records(run_pipeline(settings))
+        print_records(run_pipeline(settings, tell=click.echo))
         for line in ending(recipe, data, run):
             click.echo(line)
 
@@ -334,7 +352,7 @@ def inspect(path: Path) -> None:
 @main.command(
     epilog=examples("vmc faithfulness results/carracing-v3", "vmc faithfulness results/carracing-v3 --temperature 1")
 )
-@shared(run_argument=True)
+@shared(run_argument=True, reads_run=True)
 @settings_options(FaithfulnessSettings)
 def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
     """Compare the dream with the real environment.
@@ -389,7 +407,8 @@ def ablate(
     given = (_assignment(text, "OPTION=VALUE") for text in overrides)
     values = {name.replace("-", "_"): value for name, value in given}
     source = source or Path("results") / folder_name(recipe)
-    to = to or source.with_name(f"{source.name}-ablation")
+    seed = f"-seed-{recipe.seed}" if recipe.seed else ""  # searches with another seed are others
+    to = to or source.with_name(f"{source.name}-ablation{seed}")
     settings = AblationSettings(recipe, source, to, device, workers, values)
     for row in rows or ROWS:
         run_row(row, settings)
@@ -424,14 +443,17 @@ def export(run: Path, to: Path, episodes: int, workers: int) -> None:
     The copy is tested, and gets a model card.
     """
     from vmc.models.checkpoints import vae_checkpoint
-    from vmc.stages.evaluate import evaluate_controller
+    from vmc.stages.evaluate import evaluate_and_keep
     from vmc.stages.export import describe_copy, export_run
+    from vmc.stages.results import own_result
 
     size = export_run(run, to)
     settings = make_settings(EvaluateSettings, vae_checkpoint(to).info["env"], {"episodes": episodes})
-    score = evaluate_controller(settings, to, to, "cpu", workers)
-    describe_copy(run, to, score)
+    score, kept = evaluate_and_keep(settings, to, to, "cpu", workers)
+    describe_copy(run, to, own_result(to) or score)
     click.echo(f"{to}: {size / 1e6:.1f} MB, {score['mean']:.1f} ± {score['std']:.1f} over {episodes} episodes.")
+    if kept.note:
+        click.echo(kept.note)
 
 
 @main.command(epilog=examples("vmc bench", "vmc bench --only dream --json bench.json"))
@@ -474,6 +496,30 @@ def doctor() -> None:
     for title, rows in diagnose():
         print_section(title, rows)
     click.echo(BUG_REPORT)
+
+
+def _told_nothing_to_do(done: Any) -> bool:
+    """Prints how a stage had ended before, where there was nothing to do for it."""
+    if done.nothing_to_do:
+        click.echo(f"Nothing to do: {done.nothing_to_do}")
+    return bool(done.nothing_to_do)
+
+
+def _refuse_unused(settings: Any, given: dict[str, Any], device: str) -> None:
+    """Refuses options of the dream without a dream; tells a device that only a dream would use."""
+    if settings.dream:
+        if isinstance(settings, EvaluateSettings) and given.get("max_steps") is not None:
+            raise click.UsageError("--max-steps is of the real environment. In the dream, give --horizon.")
+        return
+    for name in DREAM_OPTIONS[type(settings)]:
+        if given.get(name) is not None:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is of the dream. Give --dream, or leave --{option} out.")
+    if device == "cuda":
+        from vmc.stages.device import choose_device
+
+        choose_device(device)
+        click.echo("Real episodes run on the CPU: --device cuda is not used here.", err=True)
 
 
 def _tell_starts(data: Path, run: Path) -> None:

@@ -99,6 +99,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
+def changed(name: str, was: Any, now: Any, absent: str = "it is not given") -> str:
+    """How a setting differs from what it was: `epochs = 3; now it is 5`.
+
+    Args:
+        absent: said of a setting that now has no value.
+    """
+    before = f"no {name}" if was is None else f"{name} = {was}"
+    return f"{before}; now {absent if now is None else f'it is {now}'}"
+
+
 def plain_type(hint: Any) -> type:
     """`int` from `int | None`."""
     if isinstance(hint, types.UnionType):

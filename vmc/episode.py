@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from vmc.envs.time_limit import DEFAULT_MAX_STEPS, has_time_limit
 from vmc.errors import VmcError
 
 # A picture, uint8 (64, 64, 3), or a vector, float32 (D,).
@@ -51,7 +52,7 @@ class Limits:
     """When to truncate an episode before the environment does.
 
     Attributes:
-        max_steps: a time limit; None leaves it to the environment.
+        max_steps: a time limit; None leaves it to the environment, and is `DEFAULT_MAX_STEPS` where that has none.
         no_reward_limit: truncate after so many steps without a positive reward; for training only.
     """
 
@@ -125,6 +126,8 @@ def iterate_episode(
     Raises:
         VmcError: the environment returned a reward that is not finite.
     """
+    if limits.max_steps is None and not has_time_limit(env):
+        limits = replace(limits, max_steps=DEFAULT_MAX_STEPS)
     frame, _ = env.reset(seed=env_seed)
     policy.reset(rng)
     length = last_reward = 0

@@ -68,6 +68,21 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(listed)
 
 
+class RunCommand(GroupedCommand):
+    """`vmc run`, which points to `--set` where an option of a stage is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            stages = [stage for stage, kind in STAGES.items() if name.replace("-", "_") in field_help(kind)]
+            if not stages:
+                raise
+            ways = " or ".join(f"--set {stage}.{name}=..." for stage in stages)
+            raise click.UsageError(f"{error.format_message()} It belongs to a stage: give {ways}", ctx) from None
+
+
 class _GroupedOption(click.Option):
     """An option that may stand in a group."""
 
@@ -193,7 +208,7 @@ def shared(
     steps_env: bool = True,
     seed: bool = True,
     run_argument: bool = False,
-    names_folders: bool = False,
+    reads_run: bool = False,
 ) -> Callable[[Any], Any]:
     """The options that the stages share; `steps_env` for those that step a real environment.
 
@@ -201,7 +216,7 @@ def shared(
 
     Args:
         run_argument: the run can also be given as an argument.
-        names_folders: `--seed` is that of a run, not that of a test of it: another seed has other folders.
+        reads_run: the seed may be another one than the run's.
     """
     options = [*_recipe_options(steps_env)]
     if seed:
@@ -226,7 +241,7 @@ def shared(
         options.append(_option("--workers", **kwargs))
 
     def decorate(command: Any) -> Any:
-        command = _with_recipe(command, names_folders)
+        command = _with_recipe(command, reads_run)
         for option in reversed(options):
             command = option(command)
         return command
@@ -250,7 +265,7 @@ def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
     yield _option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text, group=_WORLD)
 
 
-def _with_recipe(command: Callable[..., Any], names_folders: bool) -> Callable[..., Any]:
+def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callable[..., Any]:
     """Makes one recipe of the options that name it, and the default folders."""
 
     @functools.wraps(command)
@@ -274,8 +289,9 @@ def _with_recipe(command: Callable[..., Any], names_folders: bool) -> Callable[.
         base = own or find_recipe(preset or DEFAULT_PRESET, env)
         recipe = base.adapted(env, seed)
         name = folder_name(recipe, bool(file_or_name and is_file_name(file_or_name)))
-        if names_folders and seed not in (None, base.seed):
-            name = f"{name}-seed-{seed}"
+        if recipe.seed != base.seed:
+            of_seed = f"{name}-seed-{recipe.seed}"
+            name = name if reads_run and not (Path("results") / of_seed).exists() else of_seed
         if "run" in given:
             given["run"] = run or Path("results") / name
         if "data" in given:

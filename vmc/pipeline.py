@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmc.envs import check_env
 from vmc.errors import VmcError
+from vmc.models.checkpoints import OTHER_SEED
 from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
-from vmc.recipes import DueStage, Recipe, completed, due_stages, to_toml
+from vmc.recipes import DueStage, Recipe, completed, due_stages, load_recipe, to_toml
 from vmc.runs import RECIPE
 from vmc.stages.collect import collect
-from vmc.stages.evaluate import evaluate_controller
+from vmc.stages.evaluate import evaluate_and_keep
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
@@ -26,6 +28,7 @@ from vmc.storage.rollouts import RolloutDataset
 
 Metrics = dict[str, float]
 
+_RECORDS = "run.json"
 _HEADER = """\
 # The recipe of this run, with all its options. `vmc run --recipe` and this file is the same run again.
 # An option that is not here has no value.
@@ -68,10 +71,32 @@ class StageRecord:
     output: str
 
 
-def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
+class StageResult(NamedTuple):
+    """What a stage did.
+
+    Attributes:
+        nothing_to_do: how the stage had ended before, where there was nothing to do for it; else empty.
+        note: what is to be told beside that.
+    """
+
+    seconds: float
+    metrics: Metrics
+    nothing_to_do: str = ""
+    note: str | None = None
+
+
+def _silent(sentence: str) -> None:
+    """Tells nobody."""
+
+
+def run_pipeline(settings: PipelineSettings, tell: Callable[[str], None] = _silent) -> list[StageRecord]:
     """Runs all stages of all rounds; those that `run.json` holds, and that still hold, are passed over.
 
-    The run's folder keeps the recipe, as `recipe.toml`.
+    The run's folder keeps the recipe, as `recipe.toml`. A stage that is asked for less than it has already (fewer
+    epochs) does nothing: its record, the recipe's options of it and what came after it stay as they were.
+
+    Args:
+        tell: gets a sentence for each stage that had nothing to do, or whose result is not where it is expected.
 
     Returns:
         A record for each stage of each round, in order.
@@ -82,15 +107,21 @@ def run_pipeline(settings: PipelineSettings) -> list[StageRecord]:
     due = list(due_stages(settings.recipe))
     check_loggers(settings.loggers)
     _check_before_any_work(due)
+    tell = _once(tell)
     with locked(settings.run):
         records = _valid_records(settings, due)
-        _keep_recipe(settings)
-        for position, stage in enumerate(due):
-            if not _is_recorded(records, position, stage):
-                # What comes after was built on what this stage had before: it is run again.
-                del records[position:]
-                records.append(_run_stage(settings, records, stage))
-                write_json(settings.run / "run.json", [vars(record) for record in records])
+        _check_seeds(settings.run, records, due)
+        with _kept_recipe(settings) as not_done:
+            for position, stage in enumerate(due):
+                if not _is_recorded(records, position, stage):
+                    result = _run_stage(settings, stage, tell)
+                    if result.nothing_to_do and _has_record(records, position, stage):
+                        not_done.append(stage)
+                    else:
+                        # What comes after was built on what this stage had before: it is run again.
+                        del records[position:]
+                        records.append(_record(settings, records, stage, result))
+                        write_json(settings.run / _RECORDS, [vars(record) for record in records])
     return records[: len(due)]
 
 
@@ -105,8 +136,29 @@ def describe_run(settings: PipelineSettings) -> str:
     return head + to_toml(completed(settings.recipe))
 
 
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells every sentence once: rounds may have the same one."""
+    told: set[str] = set()
+
+    def tell_once(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            tell(sentence)
+
+    return tell_once
+
+
+def _run_stage(settings: PipelineSettings, due: DueStage, tell: Callable[[str], None]) -> StageResult:
+    result = _RUNNERS[due.stage](settings, due.settings)
+    if result.nothing_to_do:
+        tell(f"Nothing to do: {result.nothing_to_do}")
+    if result.note:
+        tell(result.note)
+    return result
+
+
 def _check_before_any_work(due: list[DueStage]) -> None:
-    preprocessing = check_env(due[0].settings.env)
+    preprocessing = check_env(due[0].settings.env, getattr(due[0].settings, "max_steps", None))
     for stage in due:
         if stage.stage == "train-vae":
             choose_vision(stage.settings.vision, stage.settings.env, preprocessing)
@@ -114,25 +166,72 @@ def _check_before_any_work(due: list[DueStage]) -> None:
             dynamics_class(stage.settings.dynamics)
 
 
-def _keep_recipe(settings: PipelineSettings) -> None:
-    with replacing(settings.run / RECIPE) as partial:
-        partial.write_text(_HEADER + to_toml(completed(settings.recipe)), encoding="utf-8")
+@contextmanager
+def _kept_recipe(settings: PipelineSettings) -> Iterator[list[DueStage]]:
+    """Keeps the recipe in the run's folder; yields a list for the stages that were not done as it asks.
+
+    These have the options that they had before. A recipe that the first stage refuses leaves the one before.
+    """
+    not_done: list[DueStage] = []
+    before, records = _read_recipe(settings.run), _read_records(settings.run)
+    _write_recipe(settings.run, settings.recipe)
+    try:
+        yield not_done
+    except VmcError:
+        if before is not None and _read_records(settings.run) == records:
+            _write_recipe(settings.run, before)
+        raise
+    if before is not None and not_done:
+        _write_recipe(settings.run, _without_what_was_not_done(settings.recipe, before, not_done))
 
 
-def _run_stage(settings: PipelineSettings, before: list[StageRecord], due: DueStage) -> StageRecord:
-    seconds, metrics = _RUNNERS[due.stage](settings, due.settings)
+def _write_recipe(run: Path, recipe: Recipe) -> None:
+    with replacing(run / RECIPE) as partial:
+        partial.write_text(_HEADER + to_toml(completed(recipe)), encoding="utf-8")
+
+
+def _read_recipe(run: Path) -> Recipe | None:
+    try:
+        return load_recipe(run / RECIPE)
+    except VmcError:
+        return None
+
+
+def _without_what_was_not_done(recipe: Recipe, before: Recipe, not_done: list[DueStage]) -> Recipe:
+    """The recipe, but with the options that these stages had before."""
+    rounds = [dict(stages) for stages in recipe.rounds]
+    for due in not_done:
+        if due.round < len(before.rounds) and due.stage in before.rounds[due.round]:
+            rounds[due.round][due.stage] = before.rounds[due.round][due.stage]
+    return replace(recipe, rounds=tuple(rounds))
+
+
+def _record(settings: PipelineSettings, before: list[StageRecord], due: DueStage, result: StageResult) -> StageRecord:
+    seconds = result.seconds
     if due.stage in _CUMULATIVE:
         earlier = sum(record.seconds for record in before if record.stage == due.stage)
         # A stage that had nothing to do has exactly what it had; one with less had its folder removed.
         seconds = max(seconds - earlier, 0.0) if seconds > 0.99 * earlier else seconds
-    return StageRecord(due.round, due.stage, asdict(due.settings), seconds, metrics, _output(settings, due.stage))
+    output = _output(settings, due.stage)
+    return StageRecord(due.round, due.stage, asdict(due.settings), seconds, result.metrics, output)
+
+
+def _has_record(records: list[StageRecord], position: int, due: DueStage) -> bool:
+    """Whether the stage was run before, with whatever settings."""
+    return position < len(records) and (records[position].round, records[position].stage) == (due.round, due.stage)
 
 
 def _is_recorded(records: list[StageRecord], position: int, due: DueStage) -> bool:
-    if position >= len(records):
-        return False
-    record = records[position]
-    return (record.round, record.stage, record.settings) == (due.round, due.stage, asdict(due.settings))
+    return _has_record(records, position, due) and records[position].settings == asdict(due.settings)
+
+
+def _check_seeds(run: Path, records: list[StageRecord], due: list[DueStage]) -> None:
+    """Raises a `VmcError` where a model of the run would have to go on with another seed."""
+    for position, stage in enumerate(due):
+        if stage.stage in _FOLDERS and _has_record(records, position, stage):
+            was, now = records[position].settings.get("seed"), stage.settings.seed
+            if was != now:
+                raise VmcError(f"{run} was made with seed {was}; now it is {now}.", OTHER_SEED)
 
 
 def _valid_records(settings: PipelineSettings, due: list[DueStage]) -> list[StageRecord]:
@@ -166,45 +265,51 @@ def _output(settings: PipelineSettings, stage: str) -> str:
         if stage == "test":
             return sha256_of(settings.run / "test.json")
         folder = settings.run / _FOLDERS[stage]
-        return str(read_sidecar(folder, "best", f"vmc {stage}")["files"]["weights"]["sha256"])
+        weights = read_sidecar(folder, "best", f"vmc {stage}")["files"]["weights"]
+        return str(weights["sha256"]) if (folder / weights["name"]).exists() else ""
     except (VmcError, OSError):
         return ""
 
 
-def _rollouts(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+def _rollouts(settings: PipelineSettings, stage: Any) -> StageResult:
     done = collect(stage, settings.data, settings.run, settings.workers)
-    return done.seconds, {"episodes": done.num_episodes, "frames": done.num_frames, "mean return": done.mean_return}
+    metrics = {"episodes": done.num_episodes, "frames": done.num_frames, "mean return": done.mean_return}
+    return StageResult(done.seconds, metrics, done.nothing_to_do)
 
 
-def _vae(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+def _vae(settings: PipelineSettings, stage: Any) -> StageResult:
     state = train_vae(stage, settings.data, settings.run, settings.device, settings.loggers)
-    return state.seconds, {name: state.best[name] for name in ("reconstruction", "kl")}
+    metrics = {name: state.best[name] for name in ("reconstruction", "kl")}
+    return StageResult(state.seconds, metrics, state.nothing_to_do)
 
 
-def _mdrnn(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+def _mdrnn(settings: PipelineSettings, stage: Any) -> StageResult:
     state, report = train_mdrnn(stage, settings.data, settings.run, settings.device, settings.loggers)
     names = {
         "nll_per_dimension": "NLL",
         "reward_explained_variance": "reward EV",
         "dream_error_50": "dream error",
     }
-    return state.seconds, {label: report[name] for name, label in names.items() if name in report}
+    metrics = {label: report[name] for name, label in names.items() if name in report}
+    return StageResult(state.seconds, metrics, state.nothing_to_do)
 
 
-def _controller(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
+def _controller(settings: PipelineSettings, stage: Any) -> StageResult:
     places = settings.data, settings.run, settings.device, settings.workers
     state = train_controller(stage, *places, settings.loggers)
     assert state.best_return is not None
     metrics = {"generations": state.generation, "validation return": state.best_return}
-    return state.seconds, metrics | {f"{place} steps": n for place, n in state.num_steps.items() if n}
+    metrics |= {f"{place} steps": n for place, n in state.num_steps.items() if n}
+    return StageResult(state.seconds, metrics, state.nothing_to_do)
 
 
-def _test(settings: PipelineSettings, stage: Any) -> tuple[float, Metrics]:
-    result = evaluate_controller(stage, settings.data, settings.run, settings.device, settings.workers)
-    return result["seconds"], {name: result[name] for name in ("mean", "std", "min", "max")}
+def _test(settings: PipelineSettings, stage: Any) -> StageResult:
+    result, kept = evaluate_and_keep(stage, settings.data, settings.run, settings.device, settings.workers)
+    metrics = {name: result[name] for name in ("mean", "std", "min", "max")}
+    return StageResult(result["seconds"], metrics, note=kept.note)
 
 
-_RUNNERS: dict[str, Callable[[PipelineSettings, Any], tuple[float, Metrics]]] = {
+_RUNNERS: dict[str, Callable[[PipelineSettings, Any], StageResult]] = {
     "rollouts": _rollouts,
     "train-vae": _vae,
     "train-mdrnn": _mdrnn,
@@ -217,7 +322,7 @@ _CUMULATIVE = _FOLDERS.keys()
 
 
 def _read_records(run: Path) -> list[StageRecord]:
-    path = run / "run.json"
+    path = run / _RECORDS
     if not path.exists():
         return []
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from vmc.errors import VmcError
+from vmc.extras import is_installed
 from vmc.pipeline import PipelineSettings, run_pipeline
+from vmc.report.curves import plot_seeds
 from vmc.runs import TEST
 from vmc.stages.evaluate import summary
 from vmc.storage.checkpoint import versions
@@ -33,13 +35,24 @@ def seeded(settings: PipelineSettings, seed: int) -> PipelineSettings:
     return replace(settings, recipe=recipe, data=data, run=run)
 
 
-def pooled_path(run: Path) -> Path:
-    """The file of the pooled scores of a run's seeds."""
-    return run.with_name(f"{run.name}-seeds.json")
+def pooled_paths(run: Path) -> list[Path]:
+    """What is there of a run's pooled seeds: `<run>-seeds.json`, and the picture of the searches."""
+    return [path for path in (_beside(run, ".json"), _beside(run, ".png")) if path.exists()]
 
 
-def run_seeds(settings: PipelineSettings, seeds: Sequence[int]) -> dict[str, Any]:
-    """Runs the recipe once for each seed; each run resumes where it stopped. Writes `<run>-seeds.json`.
+def _beside(run: Path, ending: str) -> Path:
+    return run.with_name(f"{run.name}-seeds{ending}")
+
+
+def run_seeds(
+    settings: PipelineSettings, seeds: Sequence[int], tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Runs the recipe once for each seed; each run resumes where it stopped.
+
+    It writes `<run>-seeds.json`, and with the extra `plots` the searches of all seeds as `<run>-seeds.png`.
+
+    Args:
+        tell: gets the sentences of `run_pipeline`.
 
     Returns:
         What was written: `seeds` (each with its run, mean, std, ci95), `mean` (over the seeds' means), `std` (of the
@@ -55,7 +68,7 @@ def run_seeds(settings: PipelineSettings, seeds: Sequence[int]) -> dict[str, Any
     for number, seed in enumerate(seeds, start=1):
         each = seeded(settings, seed)
         print(f"Seed {seed} ({number} of {len(seeds)}): {each.run}", file=sys.stderr, flush=True)
-        run_pipeline(each)
+        run_pipeline(each, **({} if tell is None else {"tell": tell}))
         result = json.loads((each.run / TEST).read_text(encoding="utf-8"))
         returns = [episode["episode_return"] for episode in result["episodes"]]
         episodes += returns
@@ -69,7 +82,9 @@ def run_seeds(settings: PipelineSettings, seeds: Sequence[int]) -> dict[str, Any
         "seeds": rows,
         "versions": versions(),
     }
-    write_json(pooled_path(settings.run), pooled)
+    write_json(_beside(settings.run, ".json"), pooled)
+    if is_installed("plots") and "train-controller" in settings.recipe.stages():
+        plot_seeds([Path(row["run"]) for row in rows], _beside(settings.run, ".png"))
     return pooled
 
 

@@ -88,6 +88,27 @@ def test_an_unknown_environment_is_refused(env_id: str) -> None:
         check_env(env_id)
 
 
+@pytest.mark.parametrize(
+    "env_id", ["Pong-v5", "ALE/Pong-v5", "ale_py:ALE/Pong-v5", "PongNoFrameskip-v4", "PongDeterministic-v4"]
+)
+def test_an_atari_game_needs_its_package(env_id: str) -> None:
+    with pytest.raises(VmcError, match="No environment") as caught:
+        make_env(env_id)
+    hint = caught.value.hint or ""
+    assert "`pip install ale-py`, then `--env ale_py:ALE/Pong-v5`" in hint
+    assert "Did you mean" not in hint
+
+
+def test_a_near_name_of_version_5_is_no_atari_game() -> None:
+    with pytest.raises(VmcError, match="Did you mean CarRacing-v3"):
+        make_env("CarRacing-v5")
+
+
+def test_a_module_that_is_not_found_mentions_the_path() -> None:
+    with pytest.raises(VmcError, match=r"No module named 'my_module'\.\n.*PYTHONPATH=\. vmc"):
+        check_env("my_module:MyEnv-v0")
+
+
 def test_a_known_environment_that_cannot_be_made_is_not_called_unknown() -> None:
     with pytest.raises(VmcError, match=r"^CartPole-v1 cannot be made: .*wheels"):
         make_env("CartPole-v1,wheels=4")

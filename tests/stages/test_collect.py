@@ -110,7 +110,7 @@ def test_the_no_reward_limit_ends_an_episode_as_a_truncation(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["max_steps", "no_reward_limit"])
 def test_other_limits_in_one_folder_are_refused(name: str, toy_session: ToyRun) -> None:
-    with pytest.raises(VmcError, match=f"with {name} = None; now it is 7"):
+    with pytest.raises(VmcError, match=f"with no {name}; now it is 7"):
         collect(toy_settings("rollouts", **{name: 7}), toy_session.data, None, 0)
 
 

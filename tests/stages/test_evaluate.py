@@ -117,7 +117,7 @@ def test_a_given_temperature_leaves_the_rest_of_the_dream_as_it_was(
 
 def test_a_table_of_temperatures_keeps_the_rest_of_the_dream(hot: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     dreamed = _watched_dreams(monkeypatch)
-    results = evaluate_temperatures(toy_settings("test", episodes=2), [0.5, 3.0], hot.data, hot.run, "cpu", 0)
+    results, _ = evaluate_temperatures(toy_settings("test", episodes=2), [0.5, 3.0], hot.data, hot.run, "cpu", 0)
     assert dreamed == {DreamSettings(0.5, 17, True, 0.7), DreamSettings(3.0, 17, True, 0.7)}
     assert [result["temperature"] for result in results] == [0.5, 3.0, None]
 

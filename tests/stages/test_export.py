@@ -82,6 +82,16 @@ def test_the_card_tells_the_copys_score_and_how_it_was_made(toy: ToyRun, tmp_pat
     assert f"{controller.num_parameters} parameters" in card
 
 
+def test_a_smaller_test_of_the_copy_leaves_the_better_one_on_its_card(toy: ToyRun, tmp_path: Path) -> None:
+    gift = tmp_path / "gift"
+    command = ["export", "--run", str(toy.run), "--to", str(gift), "--workers", "0", "--episodes"]
+    for episodes in ("4", "2"):
+        result = CliRunner().invoke(main, [*command, episodes], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert f"{gift / 'test.json'} keeps its 4 episodes" in result.output
+    assert "over 4 episodes" in (gift / "README.md").read_text()
+
+
 def _models(run: Path) -> tuple[Checkpoint, Checkpoint]:
     vae = vae_checkpoint(run)
     return vae, dynamics_checkpoint(run, vae)

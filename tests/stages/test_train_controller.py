@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,18 @@ def test_more_generations_go_on(toy: ToyRun) -> None:
     _train(toy, run, generations=2)
     assert _train(toy, run, generations=4).generation == 4
     assert [line["step"] for line in read_metrics(run / "controller")] == [1, 2, 3, 4]
+
+
+def test_a_finished_search_says_how_it_ended(toy: ToyRun) -> None:
+    config = (toy.run / "controller" / "config.json").read_bytes()
+    latest = (toy.run / "controller" / "latest.json").read_bytes()
+    state = _train(toy, toy.run, generations=2)
+    assert state.nothing_to_do == f"C in {toy.run / 'controller'} has 3 generations already."
+    state = _train(toy, toy.run, target_return=-1000.0)
+    assert re.search("reached .* already, after 3 generations", state.nothing_to_do)
+    assert (toy.run / "controller" / "config.json").read_bytes() == config
+    assert (toy.run / "controller" / "latest.json").read_bytes() == latest
+    assert _train(toy, toy.run, generations=4).nothing_to_do == ""
 
 
 def test_other_settings_are_refused_by_name(toy: ToyRun) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,54 @@ def test_other_settings_are_refused_by_name(stage: str, toy: ToyRun) -> None:
     train: Any = train_vae if stage == "train-vae" else train_mdrnn
     with pytest.raises(VmcError, match=r"learning_rate = .*; now it is 0\.5"):
         train(toy_settings(stage, learning_rate=0.5), toy.data, toy.run, "cpu")
+
+
+@pytest.mark.parametrize("stage", ["train-vae", "train-mdrnn"])
+def test_the_kept_settings_are_those_that_were_trained(stage: str, toy: ToyRun) -> None:
+    """Also where others are refused, or ask for less than there is: on other data, too."""
+    train: Any = train_vae if stage == "train-vae" else train_mdrnn
+    config = toy.run / ("vae" if stage == "train-vae" else "mdrnn") / "config.json"
+    before = config.read_bytes()
+    with pytest.raises(VmcError, match=r"batch_size = .*; now it is 3"):
+        train(toy_settings(stage, batch_size=3), toy.data, toy.run, "cpu")
+    assert config.read_bytes() == before
+    done = train(toy_settings(stage, epochs=2), toy.data, toy.run, "cpu")
+    state = done[0] if isinstance(done, tuple) else done
+    assert re.fullmatch(rf". in {config.parent} has {state.epoch} epochs already\.", state.nothing_to_do)
+    assert config.read_bytes() == before
+    collect(toy_settings("rollouts", episodes=18), toy.data, None, 0)
+    if stage == "train-mdrnn":
+        with pytest.raises(VmcError, match="dynamics = lstm; now it is gru"):
+            train(toy_settings(stage, dynamics="gru"), toy.data, toy.run, "cpu")
+        assert config.read_bytes() == before
+    done = train(toy_settings(stage, epochs=1), toy.data, toy.run, "cpu")
+    assert (done[0] if isinstance(done, tuple) else done).nothing_to_do == ""
+    assert json.loads(config.read_text())["epochs"] == 1
+    info = load_checkpoint(config.parent, "latest", "").info
+    assert "nothing_to_do" not in info["state"]
+
+
+def test_a_training_that_ended_early_says_why(toy_session: ToyRun, tmp_path: Path) -> None:
+    values = {"epochs": 9, "patience": 1, "learning_rate": 30.0}
+    for _ in range(2):
+        state = train_vae(toy_settings("train-vae", **values), toy_session.data, tmp_path, "cpu")
+    assert state.epoch < 9
+    told = f"V in {tmp_path / 'vae'} ended after {state.epoch} epochs: the last 1 brought no better loss."
+    assert state.nothing_to_do == told
+
+
+@pytest.mark.parametrize("name", ["best", "latest"])
+def test_lost_weights_can_be_trained_again(name: str, toy: ToyRun) -> None:
+    """The way out that the message names: without both sidecars, the training begins again, and ends as before."""
+    folder = toy.run / "vae"
+    before = load_checkpoint(folder, "best", "").sha256
+    next(folder.glob(f"{name}-weights-*")).unlink()
+    with pytest.raises(VmcError, match=r"remove best\.json and latest\.json"):
+        train_vae(toy_settings("train-vae"), toy.data, toy.run, "cpu")
+    for sidecar in ("best.json", "latest.json"):
+        (folder / sidecar).unlink()
+    train_vae(toy_settings("train-vae"), toy.data, toy.run, "cpu")
+    assert load_checkpoint(folder, "best", "").sha256 == before
 
 
 def test_training_lowers_the_validation_loss(toy_session: ToyRun) -> None:

@@ -21,6 +21,7 @@ from vmc.storage.checkpoint import (
     SCHEMA,
     Checkpoint,
     check_shapes,
+    checkpoint_faults,
     has_checkpoint,
     load_checkpoint,
     read_sidecar,
@@ -144,6 +145,37 @@ def test_a_missing_file_is_named(kind: str, tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(VmcError, match=f"{path} is missing"):
         _load(tmp_path)
+
+
+def test_a_missing_file_has_a_way_out_that_works(tmp_path: Path) -> None:
+    """With only one of the two gone, a training would go on, or refuse to."""
+    for name in ("best", "latest", "starts"):
+        save_checkpoint(tmp_path, name, INFO, WEIGHTS)
+    for name, removed in (("best", "best.json and latest.json"), ("latest", "best.json and latest.json")):
+        next(tmp_path.glob(f"{name}-weights-*")).unlink()
+        with pytest.raises(VmcError) as caught:
+            load_checkpoint(tmp_path, name, "vmc train-vae")
+        hint = f"Restore it from a copy, or remove {removed} in {tmp_path} and run `vmc train-vae` again."
+        assert caught.value.hint == hint
+    next(tmp_path.glob("starts-weights-*")).unlink()
+    with pytest.raises(VmcError, match=r"or remove starts\.json in"):
+        load_checkpoint(tmp_path, "starts", "vmc train-mdrnn")
+    (tmp_path / "best.json").unlink()
+    with pytest.raises(VmcError, match=r"There is no checkpoint .*\n.*remove latest\.json in"):
+        load_checkpoint(tmp_path, "best", "vmc train-vae")
+
+
+def test_every_file_that_is_missing_or_corrupt_is_a_fault(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "latest", INFO, WEIGHTS, STATE)
+    assert checkpoint_faults(tmp_path, "latest", "x") == []
+    (weights,), (state,) = tmp_path.glob("latest-weights-*"), tmp_path.glob("latest-state-*")
+    weights.unlink()
+    state.write_bytes(b"other")
+    missing, corrupt = checkpoint_faults(tmp_path, "latest", "x")
+    assert missing.problem == f"{weights} is missing, but latest.json names it."
+    assert f"{state} is corrupt" in corrupt.problem
+    (nothing,) = checkpoint_faults(tmp_path, "best", "x")
+    assert "There is no checkpoint" in nothing.problem
 
 
 def test_a_checkpoint_that_was_never_made_names_the_command(tmp_path: Path) -> None:

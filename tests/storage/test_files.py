@@ -16,7 +16,15 @@ import pytest
 
 from vmc.errors import VmcError
 from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
-from vmc.storage.files import explained_os_errors, locked, remove_partials, replacing, sha256_of, write_json
+from vmc.storage.files import (
+    CannotWriteError,
+    explained_os_errors,
+    locked,
+    remove_partials,
+    replacing,
+    sha256_of,
+    write_json,
+)
 
 
 @contextmanager
@@ -83,6 +91,23 @@ def test_a_refusal_by_the_system_names_the_path(code: int, tmp_path: Path, monke
     assert caught.value.hint is not None
     assert json.loads(path.read_text()) == {"old": 1}
     assert _names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Free some space"),
+        (errno.EACCES, "a folder that you may write to"),
+        (errno.EROFS, "a folder that you may write to"),
+        (errno.ENOTDIR, "what is in the way"),
+    ],
+)
+def test_space_is_only_asked_for_where_there_is_none(code: int, advice: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotWriteError) as caught, explained_os_errors(tmp_path):
+        raise OSError(code, "refused")
+    assert advice in (caught.value.hint or "")
+    assert ("space" in (caught.value.hint or "")) == (advice == "Free some space")
 
 
 def test_other_system_errors_are_not_explained_away(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class SearchState:
     Attributes:
         inputs: what the phase depends on: the hashes of V, M and data, the place of the fitness, `init`.
         num_steps: environment steps by where they were taken.
+        nothing_to_do: where the search was finished before: how it ended, as a sentence; else empty. It is not kept.
     """
 
     inputs: dict[str, Any]
@@ -60,6 +61,11 @@ class SearchState:
     num_steps: dict[str, int] = field(default_factory=lambda: {"real": 0, "dream": 0})
     seconds: float = 0.0
     finished: bool = False
+    nothing_to_do: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {name: value for name, value in asdict(self).items() if name != "nothing_to_do"}
 
     def next_phase(self, inputs: dict[str, Any]) -> SearchState:
         """The state at the beginning of the next phase."""
@@ -99,7 +105,10 @@ class SearchLoop:
         self._folder, self._validation = folder, validation
         self._info = {**model_info(shape), **inputs, **info}
         self._state, self._trainer = self._resume(shape, inputs, make_trainer)
-        write_json(folder / "config.json", self._config)
+        if self._state.finished:
+            self._state.nothing_to_do = self._how_it_ended()
+        else:
+            write_json(folder / "config.json", self._config)
         self._log = MetricsLog(folder, self._state.generation, loggers)
 
     def run(self) -> SearchState:
@@ -114,7 +123,7 @@ class SearchLoop:
         done = (state.generation - state.phase_start) * per_generation
         title = "C in the dream" if settings.dream else "C"
         with closing(self._log), Progress(title, settings.generations * per_generation, "episodes", done) as progress:
-            while not self._finished():
+            while not self._is_over(state):
                 progress.advance(0, **self._generation(progress.advance))
         if not state.finished:
             state.finished = True
@@ -137,14 +146,22 @@ class SearchLoop:
         check_config(checkpoint, self._config, TRAIN_CONTROLLER, _EXTENT)
         trainer = make_trainer(checkpoint.weights["parameters"], state.phase)
         trainer.restore(checkpoint.state, checkpoint.info["trainer"])
-        grown = self._settings.generations > state.generation - state.phase_start
-        state.finished = state.finished and not grown
+        state.finished = state.finished and self._is_over(state)
         return state, trainer
 
-    def _finished(self) -> bool:
-        state, target = self._state, self._settings.target_return
-        reached = target is not None and state.best_return is not None and state.best_return >= target
-        return reached or state.generation - state.phase_start >= self._settings.generations
+    def _is_over(self, state: SearchState) -> bool:
+        return self._reached_target(state) or state.generation - state.phase_start >= self._settings.generations
+
+    def _reached_target(self, state: SearchState) -> bool:
+        target = self._settings.target_return
+        return target is not None and state.best_return is not None and state.best_return >= target
+
+    def _how_it_ended(self) -> str:
+        state = self._state
+        generations = f"{state.generation - state.phase_start} generations"
+        if self._reached_target(state):
+            return f"C in {self._folder} reached {state.best_return:.1f} already, after {generations}."
+        return f"C in {self._folder} has {generations} already."
 
     def _generation(self, on_episodes: Callable[[int], None]) -> dict[str, float]:
         """One generation and its checkpoint; a kill before that loses only this generation."""
@@ -192,7 +209,7 @@ class SearchLoop:
     def _save(self) -> None:
         arrays, values = self._trainer.state()
         state = self._state
-        progress = {"config": self._config, "state": asdict(state), "trainer": values, "finished": state.finished}
+        progress = {"config": self._config, "state": state.stored(), "trainer": values, "finished": state.finished}
         save_checkpoint(self._folder, "latest", self._info | progress, {"parameters": self._trainer.parameters}, arrays)
 
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from vmc.envs.conformity import is_picture, misfit
 from vmc.envs.preprocess import PREPROCESSING, PreprocessedFrames
 from vmc.errors import VmcError
 
@@ -22,12 +23,17 @@ class Vectors(gym.ObservationWrapper[Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        shape = env.observation_space.shape
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self._shape = env.observation_space.shape
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, self._shape, np.float32)
 
     def observation(self, observation: Any) -> npt.NDArray[np.float32]:
-        """Raises a `VmcError` if a number is not finite, because no model can learn from it."""
-        vector = np.array(observation, np.float32)
+        """Raises a `VmcError` if the shape is another one, or a number is not finite: no model can learn from it."""
+        try:
+            vector = np.array(observation, np.float32)
+        except (TypeError, ValueError):
+            raise misfit(self.env, observation) from None
+        if vector.shape != self._shape:
+            raise misfit(self.env, observation)
         if not np.isfinite(vector).all():
             raise VmcError(f"{self.spec.id if self.spec else self} showed {vector}, which is not finite.")
         return vector
@@ -40,10 +46,14 @@ class Recoloured(gym.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         self._recolour = recolour
         assert env.observation_space.shape is not None
+        self._shape = env.observation_space.shape
         shape = recolour(np.empty(env.observation_space.shape, np.uint8)).shape
         self.observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
 
     def observation(self, observation: Any) -> npt.NDArray[np.uint8]:
+        """Raises a `VmcError` if the picture is not as the observation space says."""
+        if not is_picture(observation, self._shape):
+            raise misfit(self.env, observation)
         picture: npt.NDArray[np.uint8] = self._recolour(observation)
         return picture
 

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from vmc.envs.conformity import is_picture, misfit
+
 FRAME_SIZE = 64
 FRAME_SHAPE = (FRAME_SIZE, FRAME_SIZE, 3)
 # Every data set stores this name. A change of the code that can change a frame must change the name too.
@@ -99,7 +101,11 @@ class PreprocessedFrames(gym.ObservationWrapper[Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any], crop_rows: int | None = None) -> None:
         super().__init__(env)
         self._crop_rows = crop_rows
+        self._shape = env.observation_space.shape
         self.observation_space = gym.spaces.Box(0, 255, FRAME_SHAPE, np.uint8)
 
     def observation(self, observation: Any) -> npt.NDArray[np.uint8]:
+        """Raises a `VmcError` if the picture is not as the observation space says."""
+        if not is_picture(observation, self._shape):
+            raise misfit(self.env, observation)
         return resize(np.ascontiguousarray(observation[: self._crop_rows]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from vmc.envs.drawing import announced, fast_drawing_is_proved
 from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
 from vmc.envs.observations import preprocessing_of, with_frames
 from vmc.envs.preprocess import PREPROCESSING, warm_up
+from vmc.envs.time_limit import has_time_limit, tell_default_limit
 from vmc.errors import VmcError
 
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
@@ -109,14 +111,18 @@ def known_names(name: str) -> list[str]:
     return [str(env), str(plain), env.id, plain.id, *aliases]
 
 
-def check_env(name: str) -> str:
+def check_env(name: str, max_steps: int | None = None) -> str:
     """Makes and closes the environment, so that what does not fit is told before any work is done.
+
+    An environment without a time limit is told, too, unless `max_steps` is one.
 
     Returns:
         How its frames come about (`preprocessing_of`).
     """
     env = make_env(name)
     env.close()
+    if max_steps is None and not has_time_limit(env):
+        tell_default_limit(name)
     preprocessing = preprocessing_of(env)
     if preprocessing == PREPROCESSING:
         with announced("Compiling the resize of frames, once on this machine: a few seconds."):
@@ -195,8 +201,28 @@ def _unknown(env_id: str, error: Exception) -> VmcError:
         return VmcError(f"{env_id} cannot be made: {str(error).rstrip('.')}.", _ANY_ID)
     # Gymnasium's own suggestion lacks the version.
     message = str(error).split(". Did you mean")[0].rstrip(".")
-    near = difflib.get_close_matches(env_id, {**TASKS, **gym.registry}, n=1, cutoff=0.6)
-    return VmcError(f"No environment {env_id!r}: {message}.", f"Did you mean {near[0]}?" if near else _ANY_ID)
+    return VmcError(f"No environment {env_id!r}: {message}.", _hint(env_id, error))
 
 
+def _hint(env_id: str, error: Exception) -> str:
+    atari = _ATARI.fullmatch(env_id)
+    near = difflib.get_close_matches(env_id, {**TASKS, **gym.registry}, n=1, cutoff=0.85 if atari else 0.65)
+    if atari and (not near or env_id.startswith(_ATARI_PREFIXES)):
+        return (
+            f"Atari games need ale-py: `pip install ale-py`, then `--env ale_py:ALE/{atari[1]}-v5`. "
+            "Any other environment needs the module that registers it: `--env module:Id-v0`."
+        )
+    if near:
+        return f"Did you mean {near[0]}?"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            "Python looks for the module on its path, and the current folder is not on it: "
+            "run `PYTHONPATH=. vmc ...` where the module lies, or install it."
+        )
+    return _ANY_ID
+
+
+# `Pong-v5`, `ALE/Pong-v5`, and the names of Gym's days.
+_ATARI_PREFIXES = ("ALE/", "ale_py:")
+_ATARI = re.compile(r"(?:ale_py:)?(?:ALE/)?([A-Z]\w*?)(?:-v5|(?:NoFrameskip|Deterministic)-v\d+)")
 _ANY_ID = "`--env` takes any registered id, or module:Id-v0, and `--env-kwargs` what its constructor knows."

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vmc.config import changed
 from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings
 from vmc.storage.checkpoint import Checkpoint, check_shapes, has_checkpoint, load_checkpoint, read_sidecar
@@ -18,6 +19,7 @@ Settings = TypeVar("Settings")
 TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
 # Beside M's checkpoints: moments for dreams to begin at.
 STARTS = "starts"
+OTHER_SEED = "A new seed needs its own --run and --data; where they are left out, `--seed` names them."
 
 
 def vae_folder(run: Path) -> Path:
@@ -120,10 +122,9 @@ def check_config(checkpoint: Checkpoint, config: Mapping[str, Any], command: str
     stored = checkpoint.info["config"]
     for name in sorted((stored.keys() | config.keys()) - free):
         if stored.get(name) != config.get(name):
-            raise VmcError(
-                f"{checkpoint.path.parent} was trained with {name} = {stored.get(name)}; now it is {config.get(name)}.",
-                f"Run `{command}` with the old value, or give another --run.",
-            )
+            difference = changed(name, stored.get(name), config.get(name))
+            hint = OTHER_SEED if name == "seed" else f"Run `{command}` with the old value, or give another --run."
+            raise VmcError(f"{checkpoint.path.parent} was trained with {difference}.", hint)
 
 
 def model_info(settings: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ This module imports no torch, so that a worker with a random policy starts in a 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vmc.config import changed
 from vmc.envs import action_map_of, check_env, make_env, preprocessing_of
 from vmc.episode import Limits, Policy, Trajectory, run_episode
 from vmc.errors import VmcError
@@ -38,7 +40,11 @@ _EPISODES_PER_SHARD = 4
 
 @dataclass(frozen=True)
 class Collected:
-    """What `collect` did."""
+    """What `collect` did.
+
+    Attributes:
+        nothing_to_do: where no episode was missing: what the folder holds, as a sentence; else empty.
+    """
 
     added_episodes: int
     added_steps: int
@@ -46,6 +52,7 @@ class Collected:
     num_frames: int
     mean_return: float
     seconds: float
+    nothing_to_do: str = ""
 
 
 def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers: int) -> Collected:
@@ -58,7 +65,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         VmcError: a folder of another environment or with other limits, a damaged shard, a folder that cannot be
             written.
     """
-    preprocessing = check_env(settings.env)
+    preprocessing = check_env(settings.env, settings.max_steps)
     started = time.monotonic()  # what is compiled at the first start does not count
     with locked(data):
         present = present_indices(data)
@@ -81,7 +88,15 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         dataset = RolloutDataset(data)
     mean_return = float(np.mean([episode.episode_return for episode in dataset.episodes]))
     seconds = time.monotonic() - started
-    return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds)
+    nothing = "" if missing else f"{data} holds {len(dataset.episodes)} episodes already ({_sources(dataset)})."
+    return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds, nothing)
+
+
+def _sources(dataset: RolloutDataset) -> str:
+    """`14 by brownian, seed 0`: who drove, and the seeds."""
+    sources = (dataset.sources[episode.path] for episode in dataset.episodes)
+    counts = Counter((source.policy["name"], source.seed) for source in sources)
+    return "; ".join(f"{number} by {policy}, seed {seed}" for (policy, seed), number in counts.items())
 
 
 def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
@@ -94,7 +109,7 @@ def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> N
             was, now = source.policy.get(name), getattr(settings, name)
             if was != now:
                 raise VmcError(
-                    f"{path} holds episodes with {name} = {was}; now it is {now}.",
+                    f"{path} holds episodes with {changed(name, was, now, 'there is no limit')}.",
                     f"Give the same --{name.replace('_', '-')} (or --preset), or another folder with --data.",
                 )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,38 +26,62 @@ from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
 from vmc.stages.dreaming import DreamSource, dream_fitness
+from vmc.stages.results import CONTROLLER, Kept, keep, keep_table
 from vmc.stages.settings import EvaluateSettings
 from vmc.storage.checkpoint import versions
-from vmc.storage.files import explained_os_errors, replacing, write_json
+from vmc.storage.files import CannotWriteError, explained_os_errors, replacing, write_json
 
 Row = dict[str, Any]
 
 
+class Evaluation(NamedTuple):
+    """A test's result, in the format of `test.json`, and where it was kept."""
+
+    result: dict[str, Any]
+    kept: Kept
+
+
 def evaluate_controller(
-    settings: EvaluateSettings,
-    data: Path,
-    run: Path,
-    device_name: str,
-    num_workers: int,
-    path: Path | None = None,  # not a test case either
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int, path: Path | None = None
 ) -> dict[str, Any]:
+    """As `evaluate_and_keep`; returns the result alone."""
+    return evaluate_and_keep(settings, data, run, device_name, num_workers, path).result
+
+
+def evaluate_and_keep(
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int, path: Path | None = None
+) -> Evaluation:
     """Scores the run's best C, or a policy that needs no run, and writes `test.json` (`test-dream.json` for a dream).
+
+    A better result of the same C is not replaced: see `vmc.stages.results`.
 
     Args:
         path: the file to write to instead.
 
     Returns:
-        What was written: every episode's seed, return and length; mean, std, ci95, min, max.
+        The result: every episode's seed, return and length; mean, std, ci95, min, max; and where it is kept.
 
     Raises:
-        VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream.
+        VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream;
+            `path` cannot be written.
     """
+    result, own_dream = _evaluate(settings, data, run, device_name, num_workers)
+    if path is None:
+        return Evaluation(result, keep(result, run, own_dream))
+    write_json(path, result)
+    return Evaluation(result, Kept(path))
+
+
+def _evaluate(
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result, and the dream that C was evolved in (empty without a C)."""
     if not settings.dream:
-        check_env(settings.env)
+        check_env(settings.env, settings.max_steps)
     started = time.monotonic()  # what is compiled at the first start does not count
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
     controller = None
-    if settings.policy == "controller":
+    if settings.policy == CONTROLLER:
         vae = vae_checkpoint(run, settings.env)
         controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
     elif settings.dream:
@@ -79,26 +103,28 @@ def evaluate_controller(
         "config": asdict(settings),
         "versions": versions(),
     }
-    write_json(path or run / ("test-dream.json" if settings.dream else "test.json"), result)
-    return result
+    return result, controller.dream if controller else {}
 
 
 def evaluate_temperatures(
     settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], Kept]:
     """Scores the run's best C in the dream at each temperature, and in reality; writes `test-temperatures.json`.
 
+    The dreams are kept there alone; that of reality is also a result of its own.
+
     Returns:
-        A result for each temperature, and that of reality as the last.
+        A result for each temperature, and that of reality as the last; where the table is kept.
     """
     dreams = [replace(settings, dream=True, temperature=temperature) for temperature in temperatures]
-    results = [
-        evaluate_controller(each, data, run, device_name, num_workers)
-        for each in (*dreams, replace(settings, dream=False))
-    ]
+    results = [_evaluate(each, data, run, device_name, num_workers)[0] for each in dreams]
+    real = evaluate_and_keep(replace(settings, dream=False), data, run, device_name, num_workers)
+    results.append(real.result)
     shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller")
-    write_json(run / "test-temperatures.json", [{name: result[name] for name in shown} for result in results])
-    return results
+    table = [{name: result[name] for name in shown} for result in results]
+    kept = keep_table(table, run)
+    notes = " ".join(filter(None, [kept.note, real.kept.note]))
+    return results, Kept(kept.path, notes or None)
 
 
 def dream_settings(settings: Any, controller: StoredController) -> DreamSettings:
@@ -119,8 +145,10 @@ def _in_reality(
 ) -> list[Row]:
     """Runs the episodes that are not yet in the journal of this policy under these limits."""
     limits = Limits(max_steps=settings.max_steps)
-    policy = controller.sha256 if controller else settings.policy
-    journal = _Journal(run / "test-episodes.jsonl", f"{policy} {limits}")
+    if controller is None:
+        journal = _Journal(run / f"test-{settings.policy}-episodes.jsonl", f"{settings.policy} {settings.env} {limits}")
+    else:
+        journal = _Journal(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
     make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
     if controller is None:
@@ -157,25 +185,35 @@ class _PolicyWorker:
 class _Journal:
     """Finished episodes of a test, a line each, so that a killed test goes on where it was.
 
+    In a folder that cannot be written they are only remembered.
+
     Args:
         key: what the scores depend on beside the seeds; a journal with another key is replaced.
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        self._path = path
+        self._path, self._is_writable = path, True
         self.rows: dict[int, Row] = {}
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         whole = [json.loads(line) for line in lines if line.endswith("\n")]
         if whole and whole[0] == {"key": key}:
             self.rows = {row["seed"]: row for row in whole[1:]}
-        with replacing(path) as partial_path:
-            kept = [{"key": key}, *self.rows.values()]
+        kept = [{"key": key}, *self.rows.values()]
+        with self._if_writable(), replacing(path) as partial_path:
             partial_path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def append(self, row: Row) -> None:
         self.rows[row["seed"]] = row
-        with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._is_writable:
+            with self._if_writable(), explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    @contextmanager
+    def _if_writable(self) -> Iterator[None]:
+        try:
+            yield
+        except CannotWriteError:
+            self._is_writable = False
 
 
 def _in_the_dream(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,62 +14,104 @@ import numpy as np
 
 from vmc.errors import VmcError
 from vmc.models.checkpoints import STARTS, dynamics_checkpoint, load_controller, vae_checkpoint
-from vmc.storage.checkpoint import load_checkpoint
-from vmc.storage.rollouts import RolloutDataset
+from vmc.storage.checkpoint import checkpoint_faults, load_checkpoint
+from vmc.storage.rollouts import RolloutDataset, check_shard
 
 _FOLDERS = {"vae": "V", "mdrnn": "M", "controller": "C"}
+# Makes the lines of one part of what is inspected.
+Part = Callable[[], Iterator[str]]
 
 
 def inspect_path(path: Path) -> Iterator[str]:
     """Lines that say what a run, a checkpoint, a stage's folder, a data folder or a latents file holds.
 
-    Every byte is read and compared with its checksum.
+    Every byte is read and compared with its checksum. All that is missing or corrupt is told, each in its own line.
 
     Raises:
-        VmcError: nothing is there, it is none of these, or it is corrupt.
+        VmcError: nothing is there, or it is none of these; at the end, if anything is missing or corrupt.
     """
     if not path.exists():
         raise VmcError(f"There is nothing at {path}.")
+    faults: list[VmcError] = []
+    for part in _parts(path):
+        yield from _guarded(part, faults)
+    if not faults and _is_run(path):
+        yield from _guarded(partial(_agent, path), faults)
+    if faults:
+        files = "1 file is" if len(faults) == 1 else f"{len(faults)} files are"
+        raise VmcError(
+            f"{path}: {files} missing or corrupt, as told above.",
+            "Begin with the first one: what comes after it was made from it.",
+        )
+
+
+def _guarded(part: Part, faults: list[VmcError]) -> Iterator[str]:
+    """A part's lines; an error among them becomes a line, too, and a fault."""
+    try:
+        yield from part()
+    except VmcError as fault:
+        faults.append(fault)
+        yield str(fault)
+
+
+def _parts(path: Path) -> Iterator[Part]:
+    """What is looked at, one after another: an error in one leaves the others."""
     if path.is_dir() and any(path.glob("*.h5")) and not (path / "latents.h5").exists():
         yield from _data(path)
-    elif path.is_dir() and any((path / folder).is_dir() for folder in _FOLDERS):
-        yield from _run(path)
+    elif _is_run(path):
+        yield lambda: iter([f"{path}: a run"])
+        for folder in _FOLDERS:
+            yield from _stage(path / folder)
+        if (path / "latents.h5").exists():
+            yield partial(_hdf5, path / "latents.h5")
+        for score in sorted(set(path.glob("test*.json")) - set(path.glob("test-temperatures*.json"))):
+            yield partial(_score, score)
     elif path.is_dir() and any((path / f"{name}.json").exists() for name in ("best", "latest")):
         yield from _stage(path)
-    elif path.name in ("test.json", "test-dream.json"):
-        yield from _score(path)
+    elif path.name.startswith("test") and path.suffix == ".json":
+        yield partial(_score, path)
     elif path.name in ("best.json", "latest.json", f"{STARTS}.json"):
         yield from _checkpoint(path.parent, path.stem)
     elif path.suffix == ".h5" and path.is_file():
-        yield from _hdf5(path)
+        yield partial(_hdf5, path)
     else:
         raise VmcError(f"{path} is no run, checkpoint, data folder or latents file of vmc.")
 
 
-def _run(path: Path) -> Iterator[str]:
-    yield f"{path}: a run"
-    for folder in _FOLDERS:
-        if (path / folder).is_dir():
-            yield from _stage(path / folder)
+def _is_run(path: Path) -> bool:
+    return path.is_dir() and any((path / folder).is_dir() for folder in _FOLDERS)
+
+
+def _agent(path: Path) -> Iterator[str]:
     if all((path / folder / "best.json").exists() for folder in _FOLDERS):
         vae = vae_checkpoint(path)
         load_controller(path, vae, dynamics_checkpoint(path, vae))
         yield f"  V, M and C belong together; trained on {vae.info['env']}"
-    if (path / "latents.h5").exists():
-        yield from _hdf5(path / "latents.h5")
-    for name in ("test.json", "test-dream.json"):
-        if (path / name).exists():
-            yield from _score(path / name)
 
 
-def _stage(path: Path) -> Iterator[str]:
-    for name in ("best", "latest", STARTS):
-        if (path / f"{name}.json").exists():
-            yield from _checkpoint(path, name)
+def _stage(path: Path) -> Iterator[Part]:
+    present = [name for name in ("best", "latest", STARTS) if (path / f"{name}.json").exists()]
+    # A training keeps its first `best` before its first `latest`.
+    for name in ["best", *present] if present == ["latest"] else present:
+        yield from _checkpoint(path, name)
 
 
-def _checkpoint(folder: Path, name: str) -> Iterator[str]:
-    checkpoint = load_checkpoint(folder, name, f"vmc train-{folder.name}")
+def _checkpoint(folder: Path, name: str) -> Iterator[Part]:
+    """One part for each file that is missing or corrupt, or what the checkpoint holds."""
+    command = f"vmc train-{folder.name}"
+    faults = checkpoint_faults(folder, name, command)
+    for fault in faults:
+        yield partial(_raise, fault)
+    if not faults:
+        yield partial(_content, folder, name, command)
+
+
+def _raise(fault: VmcError) -> Iterator[str]:
+    raise fault
+
+
+def _content(folder: Path, name: str, command: str) -> Iterator[str]:
+    checkpoint = load_checkpoint(folder, name, command)
     size = sum(array.size for array in checkpoint.weights.values())
     kind = "starts of dreams" if name == STARTS else _FOLDERS.get(folder.name, "a model")
     yield f"{checkpoint.path}: {kind}, {size:,} numbers, SHA-256 {checkpoint.sha256[:12]}, intact"
@@ -77,10 +120,25 @@ def _checkpoint(folder: Path, name: str) -> Iterator[str]:
             yield f"  {key}: {_short(checkpoint.info[key])}"
 
 
-def _data(path: Path) -> Iterator[str]:
+def _data(path: Path) -> Iterator[Part]:
+    """One part for each shard that is corrupt, or what all of them hold."""
+    faults = [fault for shard in sorted(path.glob("*.h5")) if (fault := _fault_of(shard)) is not None]
+    for fault in faults:
+        yield partial(_raise, fault)
+    if not faults:
+        yield partial(_episodes, path)
+
+
+def _fault_of(shard: Path) -> VmcError | None:
+    try:
+        check_shard(shard)
+    except VmcError as fault:
+        return fault
+    return None
+
+
+def _episodes(path: Path) -> Iterator[str]:
     dataset = RolloutDataset(path)
-    for stored in dataset.episodes:
-        dataset.read(stored)  # compares it with its SHA-256
     returns = [episode.episode_return for episode in dataset.episodes]
     lengths = [episode.length for episode in dataset.episodes]
     yield f"{path}: {len(returns)} episodes of {dataset.env} in {len(dataset.sources)} shards, intact"

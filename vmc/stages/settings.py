@@ -244,3 +244,15 @@ STAGES: dict[str, type] = {
     "train-controller": TrainControllerSettings,
     "test": EvaluateSettings,
 }
+
+# The options that are ignored without a dream. (A search in the real environment keeps C's dream for later.)
+DREAM_OPTIONS: dict[type, tuple[str, ...]] = {
+    TrainControllerSettings: (
+        "start_episodes",
+        "action_noise",
+        "reward_soft_cap",
+        "reward_cap_window",
+        "reward_cap_slope",
+    ),
+    EvaluateSettings: ("temperature", "horizon", "sample_termination", "termination_threshold"),
+}

@@ -57,7 +57,7 @@ def train_controller(
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     if not settings.dream or settings.validate_in == "real":
-        check_env(settings.env)  # compiles what the workers need, before they are timed
+        check_env(settings.env, settings.max_steps)  # compiles what the workers need, before they are timed
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
     body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "fitness": "dream" if settings.dream else "real", "init": settings.init}

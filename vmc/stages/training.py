@@ -79,6 +79,9 @@ class TrainState:
 
     `inputs` names what it trains on (data, V). When that changes, a new phase begins: the weights go on, the best
     loss and the patience start afresh.
+
+    Attributes:
+        nothing_to_do: where the training was finished before: how it ended, as a sentence; else empty. It is not kept.
     """
 
     inputs: dict[str, str]
@@ -90,6 +93,11 @@ class TrainState:
     best: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     finished: bool = False
+    nothing_to_do: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {name: value for name, value in asdict(self).items() if name != "nothing_to_do"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,10 @@ def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
             f"{config.name}: the training data do not fill one batch.", "Collect more, or lower --batch-size."
         )
     state = _resume(trainable, folder, config)
-    write_json(folder / "config.json", config.settings_dict)
+    if state.finished:
+        state.nothing_to_do = _how_it_ended(folder, config, state)
+    else:
+        write_json(folder / "config.json", config.settings_dict)
     # A phase begins with a validation, which logs its epoch a second time.
     log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.loggers)
     if not state.best:
@@ -160,6 +171,13 @@ def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
 def _finished(config: FitConfig, state: TrainState) -> bool:
     epochs_done = state.epoch - state.phase_start
     return epochs_done >= config.epochs or state.epoch - state.best_epoch >= config.patience
+
+
+def _how_it_ended(folder: Path, config: FitConfig, state: TrainState) -> str:
+    epochs, since = state.epoch - state.phase_start, state.epoch - state.best_epoch
+    if epochs and epochs < config.epochs:
+        return f"{config.name} in {folder} ended after {epochs} epochs: the last {since} brought no better loss."
+    return f"{config.name} in {folder} has {epochs} epochs already." if epochs else f"{config.name} is in {folder}."
 
 
 def _set_learning_rate(trainable: Trainable, config: FitConfig, state: TrainState) -> None:
@@ -259,7 +277,7 @@ def _validate(trainable: Trainable, folder: Path, config: FitConfig, state: Trai
 
 
 def _save_latest(trainable: Trainable, folder: Path, config: FitConfig, state: TrainState) -> None:
-    info = config.info | {"config": config.settings_dict, "state": asdict(state), "finished": state.finished}
+    info = config.info | {"config": config.settings_dict, "state": state.stored(), "finished": state.finished}
     weights = _arrays(trainable.module.state_dict())
     save_checkpoint(folder, "latest", info, weights, _optimizer_arrays(trainable.optimizer))
 

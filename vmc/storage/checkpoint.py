@@ -130,7 +130,8 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
         VmcError: the checkpoint is missing, has another schema, or has a wrong hash.
     """
     content = read_sidecar(directory, name, command)
-    found = {kind: _read(directory, file, command) for kind, file in content["files"].items()}
+    path = directory / f"{name}.json"
+    found = {kind: _read(path, file, command) for kind, file in content["files"].items()}
     arrays = {
         kind: _arrays(directory / content["files"][kind]["name"], data)
         for kind, data in found.items()
@@ -138,8 +139,22 @@ def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
     }
     graphs = {kind: data for kind, data in found.items() if kind not in _KINDS}
     digest = content["files"]["weights"]["sha256"]
-    path = directory / f"{name}.json"
     return Checkpoint(path, content["info"], arrays["weights"], arrays.get("state", {}), digest, graphs)
+
+
+def checkpoint_faults(directory: Path, name: str, command: str) -> list[VmcError]:
+    """What is wrong with each missing or corrupt file of checkpoint `name`; empty where it is intact."""
+    faults: list[VmcError] = []
+    try:
+        files = read_sidecar(directory, name, command)["files"]
+    except VmcError as fault:
+        return [fault]
+    for file in files.values():
+        try:
+            _read(directory / f"{name}.json", file, command)
+        except VmcError as fault:
+            faults.append(fault)
+    return faults
 
 
 def has_checkpoint(directory: Path, name: str) -> bool:
@@ -150,8 +165,10 @@ def has_checkpoint(directory: Path, name: str) -> bool:
 def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
     """Loads and verifies the sidecar alone, which is fast; raises a `VmcError` as `load_checkpoint` does."""
     path = directory / f"{name}.json"
-    hint = f"Run `{command}` first."
     if not path.exists():
+        # Beside a `latest`, a training would go on and never make this one again.
+        goes_on = name == "best" and has_checkpoint(directory, "latest")
+        hint = _way_out(path, command) if goes_on else f"Run `{command}` first."
         raise VmcError(f"There is no checkpoint {path}.", hint)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -174,6 +191,18 @@ def corrupt(path: Path, command: str) -> VmcError:
         f"{path} is corrupt: its bytes are not those that were written (SHA-256).",
         f"Restore it from a copy, or remove its folder and run `{command}` again.",
     )
+
+
+def _way_out(sidecar: Path, command: str) -> str:
+    """What helps where a file of a checkpoint is lost.
+
+    With `best` and `latest` gone, the command trains again from the beginning. With one of the two it would go on from
+    there, or refuse to. Every other checkpoint can be removed alone.
+    """
+    names = ("best", "latest") if sidecar.stem in ("best", "latest") else (sidecar.stem,)
+    present = [name for name in names if has_checkpoint(sidecar.parent, name)]
+    removed = " and ".join(f"{name}.json" for name in present)
+    return f"Restore it from a copy, or remove {removed} in {sidecar.parent} and run `{command}` again."
 
 
 def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Arrays) -> None:
@@ -201,10 +230,10 @@ def _write(directory: Path, stem: str, suffix: str, data: bytes) -> dict[str, An
     return {"name": path.name, "sha256": digest, "bytes": len(data)}
 
 
-def _read(directory: Path, file: dict[str, Any], command: str) -> bytes:
-    path = directory / file["name"]
+def _read(sidecar: Path, file: dict[str, Any], command: str) -> bytes:
+    path = sidecar.parent / file["name"]
     if not path.exists():
-        raise VmcError(f"{path} is missing, but its checkpoint names it.", f"Run `{command}` again.")
+        raise VmcError(f"{path} is missing, but {sidecar.name} names it.", _way_out(sidecar, command))
     data: bytes = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != file["sha256"]:
         raise corrupt(path, command)

@@ -20,6 +20,10 @@ from vmc.errors import VmcError
 PARTIAL_SUFFIX = ".partial"
 
 
+class CannotWriteError(VmcError):
+    """The system refuses to write a file."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success syncs that file and renames it to `path`.
@@ -27,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A kill -9 at any moment leaves either the complete old file or the complete new one.
 
     Raises:
-        VmcError: the disk is full, or the directory cannot be written.
+        CannotWriteError: the disk is full, or the directory cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     with explained_os_errors(path):
@@ -86,22 +90,26 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+_SPACE = "Free some space or choose another folder"
+_PERMISSION = "Choose a folder that you may write to"
+_NAME = "Choose another folder, or move what is in the way"
+# What the system's refusals mean, and what helps.
 _EXPLAINED = {
-    errno.ENOSPC: "there is no space left on the device",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "operation not permitted",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EEXIST: "a part of the path is a file, not a folder",
-    errno.EISDIR: "it is a folder",
-    errno.EFBIG: "the file is larger than the file system or a limit allows",
+    errno.ENOSPC: ("there is no space left on the device", _SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _SPACE),
+    errno.EFBIG: ("the file is larger than the file system or a limit allows", _SPACE),
+    errno.EACCES: ("permission denied", _PERMISSION),
+    errno.EPERM: ("operation not permitted", _PERMISSION),
+    errno.EROFS: ("the file system is read-only", _PERMISSION),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", _NAME),
+    errno.EEXIST: ("a part of the path is a file, not a folder", _NAME),
+    errno.EISDIR: ("it is a folder", _NAME),
 }
 
 
 @contextmanager
 def explained_os_errors(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of a failed write into a `VmcError` that names the path; other errors pass unchanged."""
+    """Turns an `OSError` of a failed write into a `CannotWriteError` that names the path; others pass unchanged."""
     try:
         yield
     except OSError as error:
@@ -109,9 +117,9 @@ def explained_os_errors(path: Path) -> Iterator[None]:
         code = error.errno or next((c for c in _EXPLAINED if f"errno = {c}," in str(error)), None)
         if code not in _EXPLAINED:
             raise
-        raise VmcError(
-            f"Cannot write {path}: {_EXPLAINED[code]}.",
-            "Finished work is safe. Free some space or choose another folder, then run the same command again.",
+        reason, way_out = _EXPLAINED[code]
+        raise CannotWriteError(
+            f"Cannot write {path}: {reason}.", f"Finished work is safe. {way_out}, then run the same command again."
         ) from None
 
 

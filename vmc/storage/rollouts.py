@@ -200,22 +200,13 @@ class RolloutDataset:
 
     def read(self, episode: StoredEpisode) -> Episode:
         """Reads one whole episode and compares it with its SHA-256."""
-        first, last = episode.first_step, episode.first_step + episode.length
         with _explained_read(episode.path):
-            file = self._file(episode.path)
-            actions, rewards = file["actions"][first:last], file["rewards"][first:last]
-        flags = (episode.terminated, episode.truncated)
-        found = Episode(episode.index, episode.env_seed, self.frames(episode), actions, rewards, *flags)
-        if found.digest() != episode.digest:
-            raise _bad_shard(episode.path, f"holds an episode {episode.index} that is not the one that was written")
-        return found
+            return _read_episode(self._file(episode.path), episode)
 
     def frames(self, episode: StoredEpisode) -> npt.NDArray[Any]:
         """Reads the frames of one episode, (T + 1, ...) of the data set's `frame_kind`."""
-        first = episode.first_frame
         with _explained_read(episode.path):
-            frames: npt.NDArray[Any] = self._file(episode.path)["frames"][first : first + episode.length + 1]
-        return frames
+            return _read_frames(self._file(episode.path), episode)
 
     def close(self) -> None:
         """Closes the open shards; reading opens them again."""
@@ -229,6 +220,14 @@ class RolloutDataset:
             self._open[path] = h5py.File(path, "r")
         self._open.move_to_end(path)
         return self._open[path]
+
+
+def check_shard(path: Path) -> None:
+    """Reads every byte of a shard; raises a `VmcError` that says what is wrong with it."""
+    _, _, episodes = _read_index(path)
+    with _explained_read(path), h5py.File(path, "r") as file:
+        for episode in episodes:
+            _read_episode(file, episode)
 
 
 def holds_episodes(directory: Path) -> bool:
@@ -295,6 +294,22 @@ def _read_index(path: Path) -> tuple[Source, FrameKind, list[StoredEpisode]]:
             if not np.isfinite(values).all():
                 raise _bad_shard(path, f"holds {name} that are NaN or infinite")
         return source, kind, list(_stored_episodes(path, file, rewards))
+
+
+def _read_frames(file: h5py.File, episode: StoredEpisode) -> npt.NDArray[Any]:
+    first = episode.first_frame
+    frames: npt.NDArray[Any] = file["frames"][first : first + episode.length + 1]
+    return frames
+
+
+def _read_episode(file: h5py.File, episode: StoredEpisode) -> Episode:
+    first, last = episode.first_step, episode.first_step + episode.length
+    actions, rewards = file["actions"][first:last], file["rewards"][first:last]
+    flags = (episode.terminated, episode.truncated)
+    found = Episode(episode.index, episode.env_seed, _read_frames(file, episode), actions, rewards, *flags)
+    if found.digest() != episode.digest:
+        raise _bad_shard(episode.path, f"holds an episode {episode.index} that is not the one that was written")
+    return found
 
 
 def _stored_episodes(path: Path, file: h5py.File, rewards: npt.NDArray[Any]) -> Iterable[StoredEpisode]:

@@ -1,0 +1,171 @@
+"""Where the result of a test is kept, so that no better one is lost.
+
+`test.json` is the score of the run's present C, and `test-dream.json` that in the dream. A result goes there, unless
+what is there tells more about the same C. Then it goes to a name that says what was tested.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vmc.dream.settings import DreamSettings
+from vmc.models.checkpoints import controller_folder
+from vmc.storage.checkpoint import has_checkpoint
+from vmc.storage.files import CannotWriteError, explained_os_errors, write_json
+
+Result = Mapping[str, Any]
+CONTROLLER = "controller"
+_LIMITS = {False: ["max_steps"], True: [field.name for field in fields(DreamSettings)]}
+
+
+class Kept(NamedTuple):
+    """Where a result was written (None: nowhere), and a sentence where that is not the run's own file."""
+
+    path: Path | None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a result is a result of, beside its number of episodes.
+
+    Attributes:
+        controller: C's hash; None for a policy without models.
+        limits: what was given, and is not as in the search that found C.
+    """
+
+    controller: str | None
+    policy: str
+    seed: int
+    dream: bool
+    num_episodes: int
+    limits: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """`20 episodes, seed 1`."""
+        limits = [f"{name.replace('_', ' ')} {value}" for name, value in self.limits.items()]
+        return ", ".join([f"{self.num_episodes} episodes", *([f"seed {self.seed}"] if self.seed else []), *limits])
+
+    @property
+    def file_name(self) -> str:
+        """A name that says what was tested: `test-random-20-episodes-seed-1.json`."""
+        parts = ["test", *(["dream"] if self.dream else []), *([self.policy] if self.policy != CONTROLLER else [])]
+        return "-".join([*parts, *str(self).replace(",", "").split()]) + ".json"
+
+
+def terms_of(result: Result, own_dream: Mapping[str, Any]) -> Terms:
+    """The terms of a result in the format of `test.json`.
+
+    Args:
+        own_dream: the dream that C was evolved in.
+    """
+    config, dream = result["config"], bool(result["dream"])
+    given = {name: config[name] for name in _LIMITS[dream] if config.get(name) is not None}
+    limits = {name: value for name, value in given.items() if value != own_dream.get(name)}
+    policy = config.get("policy", CONTROLLER)
+    return Terms(result["controller"], policy, config["seed"], dream, len(result["episodes"]), limits)
+
+
+def keep(result: Result, run: Path, own_dream: Mapping[str, Any]) -> Kept:
+    """Writes a result into the run's folder, and leaves a better one alone."""
+    own, new = run / ("test-dream.json" if result["dream"] else "test.json"), terms_of(result, own_dream)
+    try:
+        path, note = _place(own, new, own_dream)
+        write_json(path, result)
+    except CannotWriteError as error:
+        return Kept(None, f"The result is not kept. {error.problem} Give --json FILE to write it elsewhere.")
+    return Kept(path, note)
+
+
+def keep_table(table: Sequence[Result], run: Path) -> Kept:
+    """Writes a table of temperatures to `test-temperatures.json`, and leaves a better one of the same C alone."""
+    path, note, new = run / "test-temperatures.json", None, _table_terms(table)
+    try:
+        old = _table_terms(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        old = None
+    if old is not None and old.controller == new.controller and not new.holds(old):
+        own, path = path, path.with_name(new.file_name)
+        note = f"{own} keeps its {old}; this table is in {path}."
+    try:
+        write_json(path, table)
+    except CannotWriteError as error:
+        return Kept(None, f"The table is not kept. {error.problem}")
+    return Kept(path, note)
+
+
+@dataclass(frozen=True)
+class _TableTerms:
+    """What a table of temperatures is a result of."""
+
+    controller: str
+    seed: int
+    num_episodes: int
+    temperatures: tuple[float, ...]
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{value:g}" for value in self.temperatures)
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"temperatures {values}, {self.num_episodes} episodes{seed}"
+
+    @property
+    def file_name(self) -> str:
+        return "-".join(["test", *str(self).replace(",", "").split()]) + ".json"
+
+    def holds(self, other: _TableTerms) -> bool:
+        """Whether this table tells all that the other one tells."""
+        has_all = set(other.temperatures) <= set(self.temperatures)
+        return self.seed == other.seed and self.num_episodes >= other.num_episodes and has_all
+
+
+def _table_terms(table: Sequence[Result]) -> _TableTerms:
+    config, temperatures = table[0]["config"], [row["temperature"] for row in table]
+    values = tuple(value for value in temperatures if value is not None)  # the last row is reality's
+    return _TableTerms(table[0]["controller"], config["seed"], config["episodes"], values)
+
+
+def own_result(run: Path) -> dict[str, Any] | None:
+    """What `test.json` holds; None where there is none, or it is damaged."""
+    return _read(run / "test.json")
+
+
+def _place(own: Path, new: Terms, own_dream: Mapping[str, Any]) -> tuple[Path, str | None]:
+    """Where a result belongs, and what is to be told about it."""
+    named, result = own.with_name(new.file_name), _read(own)
+    if new.policy != CONTROLLER and has_checkpoint(controller_folder(own.parent), "best"):
+        return named, f"{own} is for the run's C; the result of the policy {new.policy} is in {named}."
+    if result is None:
+        return own, None
+    old = terms_of(result, own_dream)
+    if _gives_way(old, new):
+        aside = own.with_name(old.file_name)
+        with explained_os_errors(aside):
+            own.replace(aside)
+        return own, f"{own} held another test ({old}), which is in {aside} now."
+    if old.controller != new.controller or (_same(old, new) and old.num_episodes <= new.num_episodes):
+        return own, None
+    return named, f"{own} keeps its {old}; these {new} are in {named}."
+
+
+def _gives_way(old: Terms, new: Terms) -> bool:
+    """Whether the old result is no score of this C as it is: of a policy without models, or under other limits."""
+    if old.policy != CONTROLLER:
+        return new.policy == CONTROLLER
+    return old.controller == new.controller and bool(old.limits) and not new.limits
+
+
+def _same(old: Terms, new: Terms) -> bool:
+    return (old.policy, old.seed, old.limits) == (new.policy, new.seed, new.limits)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        terms_of(result, {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return dict(result)
