@@ -31,7 +31,7 @@ _TENSORBOARD = click.option("--tensorboard", is_flag=True, help="Also write Tens
 
 
 # Read by OpenMP when torch is first imported. Spinning threads halve the speed of a machine that has other work to do
-# (measured in DECISIONS.md).
+# (measured in docs/experiments/threads.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
