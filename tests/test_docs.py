@@ -90,6 +90,13 @@ def test_the_page_of_the_command_line_is_what_help_prints() -> None:
     assert COMMAND_LINE.read_text(encoding="utf-8") == command_line_page()
 
 
+@pytest.mark.parametrize("page", documents(), ids=_id)
+def test_every_picture_is_there(page: Path) -> None:
+    """The generator of the site does not see a missing one."""
+    for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / name).is_file(), name
+
+
 @pytest.mark.parametrize("page", _PAGES, ids=_id)
 def test_no_private_word_stands_in_the_documents(page: Path) -> None:
     assert re.findall(_PRIVATE, page.read_text(encoding="utf-8")) == []
