@@ -1,4 +1,4 @@
-"""Fills the tables of README and `docs/` from the JSON files in `results/`, writes the page of the command line, draws figures.
+"""Fills the tables of README and `docs/` from `results/*.json`, writes the page of the command line, draws figures.
 
 python benchmarks/readme_tables.py
 
@@ -26,11 +26,11 @@ COMMAND_LINE = ROOT / "docs" / "command-line.md"
 
 # Runs with a score over 100 unseen tracks, best first.
 _SCORED = {
-    "carracing-full": "V and M of `results/carracing/`, C from nothing in reality",
-    "dream": "C evolved in the dream alone, from 0.97 million real frames",
-    "carracing": "an earlier preset: ten rounds in the dream and one in reality",
-    "laptop": "today's `vmc run`: seven rounds in the dream and one in reality",
-    "carracing-first": "the first run: reality alone, V and M on poor data",
+    "carracing-full": "C evolved from zeros in the real environment",
+    "dream": "C evolved in the dream alone",
+    "carracing": "ten rounds in the dream, one in reality (an earlier preset)",
+    "laptop": "seven rounds in the dream, one in reality (`vmc run` today)",
+    "carracing-first": "two rounds in reality (the first run)",
 }
 # The paper's table, on CarRacing-v0.
 _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]
@@ -38,14 +38,14 @@ _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]
 
 def scores_table() -> str:
     """Scores over 100 unseen tracks, ours and the paper's."""
-    rows = ["| | mean ± std of 100 | 95% of the mean | min, max | figures |", "|---|---|---|---|---|"]
+    rows = ["| | mean ± std of 100 | 95% of the mean | min, max | in `results/` |", "|---|---|---|---|---|"]
     for folder, title in _SCORED.items():
         test = _load(f"{folder}/test.json")
         assert len(test["episodes"]) == 100
         low, high = test["ci95"]
         rows.append(
             f"| {title} | **{test['mean']:.0f} ± {test['std']:.0f}** | {low:.0f} to {high:.0f} "
-            f"| {test['min']:.0f}, {test['max']:.0f} | `results/{folder}/` |"
+            f"| {test['min']:.0f}, {test['max']:.0f} | `{folder}` |"
         )
     rows += [f"| {title} | {score} | | | |" for title, score in _PAPER]
     return "\n".join(rows)
@@ -169,7 +169,10 @@ def dynamics_table() -> str:
 
 def retest_table() -> str:
     """The float32 and float16 agents on the test tracks of two seeds."""
-    rows = ["| run | weights | test seed | mean ± std of 100 | 95% of the mean | min, max |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| run | weights | test seed | mean ± std of 100 | 95% of the mean | min, max |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in _load("carracing-retest.json")["tests"]:
         low, high = row["ci95"]
         rows.append(
@@ -201,7 +204,7 @@ def take_cover_score_table() -> str:
 # The rows of `doom_calibration.py`, in words.
 _CALIBRATED = {
     "every tic": "a new action every tic",
-    "every tic, resolution": "the same, 640×480 instead of 160×120",
+    "every tic, resolution": "the same, 640x480 instead of 160x120",
     "every tic, no hud": "the same, no status bar",
     "every tic, start tic 1": "the same, start tic 1 (ViZDoom's own)",
     "every tic, skill 1": "the same, skill 1 (half the damage)",
@@ -327,7 +330,7 @@ def command_line_page() -> str:
 def _commands(
     name: str, command: click.Command, parent: click.Context | None
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    settings = {**command.context_settings, "terminal_width": 110}
+    settings = {**command.context_settings, "terminal_width": 84}
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context.command_path, command, context
     for child in getattr(command, "commands", {}).values():
