@@ -31,9 +31,9 @@ _PRIVATE = (
 )
 # Commands that are cheap and need nothing but the clone, or what the page itself has made. In this order.
 _CHEAP = (
-    r"vmc recipes.*",
+    r"vmc (recipes|list|doctor)\b.*",
     r"vmc inspect results/.*",
-    r"vmc test --run results/[\w-]+ --episodes 2\b.*",
+    r"vmc test (--run )?results/[\w-]+ --episodes 2\b.*",
     r"vmc run --env my_module:Pointer-v0 --preset smoke .*",
     r"vmc (rollouts|train-vae|train-mdrnn|train-controller) --env vmc/Toy-v0 .*",
 )
@@ -71,11 +71,10 @@ def _id(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `results/` (the published ones as links) and the files that the page shows."""
+    """A folder with copies of the published agents, which a command may write to, and the files that the page shows."""
     page: Path = request.getfixturevalue("page")
-    (tmp_path / "results").mkdir()
-    for path in (ROOT / "results").iterdir():
-        (tmp_path / "results" / path.name).symlink_to(path)
+    for card in (ROOT / "results").glob("*/README.md"):
+        shutil.copytree(card.parent, tmp_path / "results" / card.parent.name)
     for block in _blocks(page):
         if block.title:
             file = tmp_path / block.title
