@@ -91,16 +91,12 @@ def bench_table() -> str:
 
 def temperatures_table() -> str:
     """The paper's table for the C that was evolved in the dream."""
-    rows = _load("dream/test-temperatures.json")
-    names = [f"{row['temperature']:g}" if row["temperature"] else "reality" for row in rows]
-    return "\n".join(
-        [
-            f"| temperature | {' | '.join(names)} |",
-            "|---" * (len(rows) + 1) + "|",
-            f"| mean return of 100 | {' | '.join(format(row['mean'], '.0f') for row in rows)} |",
-            f"| standard deviation | {' | '.join(format(row['std'], '.0f') for row in rows)} |",
-        ]
-    )
+    rows = ["| temperature | mean ± std of 100 | 95% of the mean |", "|---|---|---|"]
+    for row in _load("dream/test-temperatures.json"):
+        place = f"{row['temperature']:g}" if row["temperature"] else "the real environment"
+        low, high = row["ci95"]
+        rows.append(f"| {place} | {row['mean']:.0f} ± {row['std']:.0f} | {low:.0f} to {high:.0f} |")
+    return "\n".join(rows)
 
 
 # The paper's table 2: temperature, virtual and actual score.
