@@ -343,5 +343,6 @@ if __name__ == "__main__":
     COMMAND_LINE.write_text(command_line_page(), encoding="utf-8")
     for document in documents():
         document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
-    plot_searches({row: RESULTS / "ablation" / row for row in ROWS}, RESULTS / "ablation" / "searches.png")
+    searches = {row.title: RESULTS / "ablation" / name for name, row in ROWS.items()}
+    plot_searches(searches, RESULTS / "ablation" / "searches.png")
     plot_faithfulness(_load("dream/faithfulness.json"), RESULTS / "dream" / "faithfulness.png")
