@@ -129,9 +129,13 @@ def test_a_run_without_c_says_so(toy: ToyRun) -> None:
             use()
 
 
-@pytest.mark.parametrize("example", ["custom_environment", "dream", "latent_walk"])
+@pytest.mark.parametrize("example", ["custom_environment", "dream", "latent_walk", "ppo_in_the_dream"])
 def test_the_examples_run(example: str, toy_session: ToyRun, tmp_path: Path) -> None:
-    arguments = {"custom_environment": [tmp_path], "dream": [toy_session.run]}
+    arguments = {
+        "custom_environment": [tmp_path],
+        "dream": [toy_session.run],
+        "ppo_in_the_dream": [toy_session.run, "--steps", 8192, "--episodes", 2],
+    }
     given = arguments.get(example, [toy_session.run, tmp_path / "walk.png"])
     command = [sys.executable, str(EXAMPLES / f"{example}.py"), *map(str, given)]
     shown = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -144,5 +148,8 @@ def test_the_examples_run(example: str, toy_session: ToyRun, tmp_path: Path) -> 
             "C: 64 dreams of 100 steps",
             "no action: 64 dreams of 100 steps",
         ]
+    elif example == "ppo_in_the_dream":
+        returns = [line for line in shown.stdout.splitlines() if "mean real return" in line]
+        assert [line.split()[0] for line in returns] == ["before", "after"]
     else:
         assert (tmp_path / "walk.png").stat().st_size > 0
