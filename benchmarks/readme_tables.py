@@ -17,6 +17,8 @@ import click
 
 from vmc.ablation import ROWS
 from vmc.cli import main as vmc_command
+from vmc.envs import CARRACING
+from vmc.recipes import load_recipe, preset_of, recipe_files
 from vmc.report.curves import plot_searches
 from vmc.report.faithfulness import plot_faithfulness
 
@@ -255,6 +257,21 @@ def before_after_table() -> str:
     return "\n".join(rows)
 
 
+def costs_table() -> str:
+    """What a run of each recipe for CarRacing has cost."""
+    rows = ["| | mean ± std | episodes | hours | real frames |", "|---|---|---|---|---|"]
+    for path in recipe_files().values():
+        recipe = load_recipe(path)
+        if recipe.env != CARRACING or recipe.measured is None:
+            continue
+        measured = recipe.measured
+        assert measured.real_frames is not None
+        frames = f"{measured.real_frames / 1e6:.2f} million"
+        name = f"`vmc run --preset {preset_of(recipe)}`"
+        rows.append(f"| {name} | {measured.score} | {measured.episodes} | {measured.hours} | {frames} |")
+    return "\n".join(rows)
+
+
 def soak_table() -> str:
     """The comparison of the fast CarRacing with the official one."""
     soak = _load("carracing-soak.json")
@@ -296,6 +313,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "doom-calibration": doom_calibration_table,
     "bench-gpu": bench_gpu_table,
     "before-after": before_after_table,
+    "costs": costs_table,
     "soak": soak_table,
     "generic-dynamics": generic_dynamics_table,
 }
