@@ -349,8 +349,9 @@ def _commands(
     settings = {**command.context_settings, "terminal_width": 84}
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context.command_path, command, context
-    for child in getattr(command, "commands", {}).values():
-        yield from _commands(str(child.name), child, context)
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            yield from _commands(child, command.commands[child], context)
 
 
 def _load(name: str) -> Any:
