@@ -1,29 +1,38 @@
-"""Fills the README's tables from the JSON files in `results/`, and draws its figures; a test checks the tables.
+"""Fills the tables of README and `docs/` from `results/*.json`, writes the page of the command line, draws figures.
 
 python benchmarks/readme_tables.py
+
+A test compares the documents with what this makes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 from vmc.ablation import ROWS
+from vmc.cli import main as vmc_command
+from vmc.envs import CARRACING
+from vmc.recipes import load_recipe, preset_of, recipe_files
 from vmc.report.curves import plot_searches
 from vmc.report.faithfulness import plot_faithfulness
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+COMMAND_LINE = ROOT / "docs" / "command-line.md"
 
 # Runs with a score over 100 unseen tracks, best first.
 _SCORED = {
-    "carracing-full": "V and M of `results/carracing/`, C from nothing in reality",
-    "dream": "C evolved in the dream alone, from 0.97 million real frames",
-    "carracing": "an earlier preset: ten rounds in the dream and one in reality",
-    "laptop": "today's `vmc run`: seven rounds in the dream and one in reality",
-    "carracing-first": "the first run: reality alone, V and M on poor data",
+    "carracing-full": "C evolved from zeros in the real environment",
+    "dream": "C evolved in the dream alone",
+    "carracing": "ten rounds in the dream, one in reality (an earlier preset)",
+    "laptop": "seven rounds in the dream, one in reality (`vmc run` today)",
+    "carracing-first": "two rounds in reality (the first run)",
 }
 # The paper's table, on CarRacing-v0.
 _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]
@@ -31,14 +40,14 @@ _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]
 
 def scores_table() -> str:
     """Scores over 100 unseen tracks, ours and the paper's."""
-    rows = ["| | mean ± std of 100 | 95% of the mean | min, max | figures |", "|---|---|---|---|---|"]
+    rows = ["| | mean ± std of 100 | 95% of the mean | min, max | in `results/` |", "|---|---|---|---|---|"]
     for folder, title in _SCORED.items():
         test = _load(f"{folder}/test.json")
         assert len(test["episodes"]) == 100
         low, high = test["ci95"]
         rows.append(
             f"| {title} | **{test['mean']:.0f} ± {test['std']:.0f}** | {low:.0f} to {high:.0f} "
-            f"| {test['min']:.0f}, {test['max']:.0f} | `results/{folder}/` |"
+            f"| {test['min']:.0f}, {test['max']:.0f} | `{folder}` |"
         )
     rows += [f"| {title} | {score} | | | |" for title, score in _PAPER]
     return "\n".join(rows)
@@ -84,16 +93,12 @@ def bench_table() -> str:
 
 def temperatures_table() -> str:
     """The paper's table for the C that was evolved in the dream."""
-    rows = _load("dream/test-temperatures.json")
-    names = [f"{row['temperature']:g}" if row["temperature"] else "reality" for row in rows]
-    return "\n".join(
-        [
-            f"| temperature | {' | '.join(names)} |",
-            "|---" * (len(rows) + 1) + "|",
-            f"| mean return of 100 | {' | '.join(format(row['mean'], '.0f') for row in rows)} |",
-            f"| standard deviation | {' | '.join(format(row['std'], '.0f') for row in rows)} |",
-        ]
-    )
+    rows = ["| temperature | mean ± std of 100 | 95% of the mean |", "|---|---|---|"]
+    for row in _load("dream/test-temperatures.json"):
+        place = f"{row['temperature']:g}" if row["temperature"] else "the real environment"
+        low, high = row["ci95"]
+        rows.append(f"| {place} | {row['mean']:.0f} ± {row['std']:.0f} | {low:.0f} to {high:.0f} |")
+    return "\n".join(rows)
 
 
 # The paper's table 2: temperature, virtual and actual score.
@@ -160,25 +165,193 @@ def dynamics_table() -> str:
     return "\n".join(rows)
 
 
+def retest_table() -> str:
+    """Agents as float32, and on the test tracks of another seed; the other results are in `scores`."""
+    rows = [
+        "| run | weights | test seed | mean ± std of 100 | 95% of the mean | min, max |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in _load("carracing-retest.json")["tests"]:
+        if (row["copy"], row["seed"]) == ("float16", 0):
+            continue
+        low, high = row["ci95"]
+        rows.append(
+            f"| `{row['run']}` | {row['copy']} | {row['seed']} | {row['mean']:.0f} ± {row['std']:.0f} "
+            f"| {low:.0f} to {high:.0f} | {row['min']:.0f}, {row['max']:.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def take_cover_score_table() -> str:
+    """The agent of take cover, and the paper's scores."""
+    test = _load("take-cover/test.json")
+    low, high = test["ci95"]
+    figures = (
+        f"**{test['mean']:.0f} ± {test['std']:.0f}**",
+        f"{low:.0f} to {high:.0f}",
+        f"{test['min']:.0f}, {test['max']:.0f}",
+    )
+    return "\n".join(
+        [
+            "| | tics survived, mean ± std | 95% of the mean | min, max |",
+            "|---|---|---|---|",
+            f"| `results/take-cover/`, C evolved in the dream alone | {' | '.join(figures)} |",
+            f"| the paper's, at temperature 1.15 | {_PAPER_TAKE_COVER[1.15][1]} | | |",
+        ]
+    )
+
+
+# The rows of `doom_calibration.py`, in words.
+_CALIBRATED = {
+    "every tic": "a new action every tic",
+    "every tic, resolution": "the same, 640x480 instead of 160x120",
+    "every tic, no hud": "the same, no status bar",
+    "every tic, start tic 1": "the same, start tic 1 (ViZDoom's own)",
+    "every tic, skill 1": "the same, skill 1 (half the damage)",
+    "every tic, skill 2": "the same, skill 2",
+    "every tic, skill 3": "the same, skill 3",
+    "every tic, skill 5": "the same, skill 5 (fast fireballs)",
+    "every 2 tics": "a new action every 2 tics",
+    "every 4 tics": "a new action every 4 tics",
+    "held 1 to 10 tics": "each action held for 1 to 10 tics: `vmc rollouts --policy random`",
+    "held 1 to 10 tics, skill 5": "the same, skill 5",
+    "the original's recorder": "the original's recorder",
+    "independent buttons": "left and right pressed independently",
+    "stay": "never moves",
+}
+
+
+def doom_calibration_table() -> str:
+    """Random policies on take cover, against the paper's."""
+    rows = [
+        "| random policy | tics survived | 95% of the mean | standard errors from the paper |",
+        "|---|---|---|---|",
+    ]
+    for row in _load("doom-calibration.json")["rows"]:
+        low, high = row["ci95"]
+        rows.append(
+            f"| {_CALIBRATED[row['name']]} | {row['mean']:.1f} ± {row['std']:.1f} | {low:.0f} to {high:.0f} "
+            f"| {row['standard_errors_from_paper']:+.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def bench_gpu_table() -> str:
+    """The dream, and the training of V and M, on a GPU."""
+    rows = ["| | rate | of the GEMM rate |", "|---|---|---|"]
+    shown = (("dream", "64 x 16 as a batch (vmc)"), ("learning", "vmc train-vae"), ("learning", "vmc train-mdrnn"))
+    for file, name in shown:
+        row = next(row for row in _load(f"bench-h200-{file}.json")["results"] if row["name"] == name)
+        title = "dream, 64 x 16 as a batch" if file == "dream" else f"`{name}`"
+        rows.append(f"| {title} | {row['rate']:,.0f} {row['unit']}/s | {100 * row['floor_share']:.2g}% |")
+    machine = _load("bench-h200-dream.json")["machine"]
+    return "\n".join([*rows, "", f"{machine['device']}, {machine['cores']} cores beside it."])
+
+
+def before_after_table() -> str:
+    """One test with the fast and with the official CarRacing."""
+    test = _load("before-after.json")["test"]
+    rows = ["| `vmc test --episodes 24` | seconds | mean return |", "|---|---|---|"]
+    for name, title in (("fast", "fast CarRacing"), ("official", "`--official-env`")):
+        rows.append(f"| {title} | {test[name]['seconds']:.1f} | {test[name]['mean']:.1f} |")
+    return "\n".join(rows)
+
+
+def costs_table() -> str:
+    """What a run of each recipe for CarRacing has cost."""
+    rows = ["| | mean ± std | episodes | hours | real frames |", "|---|---|---|---|---|"]
+    for path in recipe_files().values():
+        recipe = load_recipe(path)
+        if recipe.env != CARRACING or recipe.measured is None:
+            continue
+        measured = recipe.measured
+        assert measured.real_frames is not None
+        frames = f"{measured.real_frames / 1e6:.2f} million"
+        name = f"`vmc run --preset {preset_of(recipe)}`"
+        rows.append(f"| {name} | {measured.score} | {measured.episodes} | {measured.hours} | {frames} |")
+    return "\n".join(rows)
+
+
+def soak_table() -> str:
+    """The comparison of the fast CarRacing with the official one."""
+    soak = _load("carracing-soak.json")
+    return "\n".join(
+        [
+            "| situations | frames | frames that differ |",
+            "|---|---|---|",
+            f"| {len(soak['by_situation'])} | {soak['frames']:,} | {len(soak['mismatches'])} |",
+        ]
+    )
+
+
+def generic_dynamics_table() -> str:
+    """What a kind of M costs without a step of its own: the best of the runs."""
+    heads = ("kind", "dream steps/s, by hand", "generic", "M's step in the loop, by hand", "generic")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    runs = _load("generic-dynamics.json")["runs"]
+    for kind in ("gru", "mlp", "neural-ode"):
+        (hand_rate, hand_step), (rate, step) = (
+            (max(run[way][kind][0] for run in runs), min(run[way][kind][1] for run in runs))
+            for way in ("by_hand", "generic")
+        )
+        figures = (f"{1000 * round(each / 1000):,}" for each in (hand_rate, rate))
+        steps = (f"{each:.0f} us" for each in (hand_step, step))
+        rows.append(f"| {' | '.join((kind, *figures, *steps))} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores_table,
+    "retest": retest_table,
     "ablation": ablation_table,
     "temperatures": temperatures_table,
     "take-cover": take_cover_table,
     "bench": bench_table,
     "environments": environments_table,
     "dynamics": dynamics_table,
+    "take-cover-score": take_cover_score_table,
+    "doom-calibration": doom_calibration_table,
+    "bench-gpu": bench_gpu_table,
+    "before-after": before_after_table,
+    "costs": costs_table,
+    "soak": soak_table,
+    "generic-dynamics": generic_dynamics_table,
 }
+_TABLE = re.compile(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def documents() -> list[Path]:
+    """The documents that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 def filled(text: str) -> str:
-    """The README with every `<!-- table: NAME -->` block filled."""
-    for name, make in TABLES.items():
-        before, begin, rest = text.partition(f"<!-- table: {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        assert end, name
-        text = f"{before}{begin}\n{make()}\n\n{end}{after}"
-    return text
+    """A document with every `<!-- table: NAME -->` block filled."""
+    return _TABLE.sub(lambda found: f"<!-- table: {found[1]} -->\n\n{TABLES[found[1]]()}\n\n<!-- end -->", text)
+
+
+def command_line_page() -> str:
+    """The page of the command line: each command's own `--help`."""
+    lines = [
+        "# Command line",
+        "",
+        "This page is what `vmc COMMAND --help` prints. `python benchmarks/readme_tables.py` writes it.",
+        "",
+    ]
+    for path, command, context in _commands("vmc", vmc_command, None):
+        lines += [f"## {path}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(line.rstrip() for line in "\n".join(lines).split("\n"))
+
+
+def _commands(
+    name: str, command: click.Command, parent: click.Context | None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    settings = {**command.context_settings, "terminal_width": 84}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context.command_path, command, context
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            yield from _commands(child, command.commands[child], context)
 
 
 def _load(name: str) -> Any:
@@ -186,8 +359,9 @@ def _load(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    COMMAND_LINE.write_text(command_line_page(), encoding="utf-8")
+    for document in documents():
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
     searches = {row.title: RESULTS / "ablation" / name for name, row in ROWS.items()}
     plot_searches(searches, RESULTS / "ablation" / "searches.png")
     plot_faithfulness(_load("dream/faithfulness.json"), RESULTS / "dream" / "faithfulness.png")

@@ -52,7 +52,7 @@ Completion by the tab key: put the line of your shell into its start file.
   fish: _VMC_COMPLETE=fish_source vmc | source"""
 
 # Read by OpenMP when torch is first imported. Spinning threads halve the speed of a machine that has other work to do
-# (measured in DECISIONS.md).
+# (measured in docs/experiments/threads.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

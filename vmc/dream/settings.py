@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vmc.errors import VmcError
 
 # M is never sure: where a CarRacing drive is lost, M's probability exceeds 0.15 in most drives and 0.5 in few
-# (docs/experiments.md). The original's Doom has 1/11.
+# (docs/experiments/turning-round.md). The original's Doom has 1/11.
 TERMINATION_THRESHOLD = 0.15
 
 

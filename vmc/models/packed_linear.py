@@ -15,8 +15,8 @@ class PackedLinear:
     """`inputs @ weight.T + bias` in float32 for many rows.
 
     PyTorch gives a float32 product on a CPU to MKL, which leaves AVX-512 unused on AMD processors; oneDNN, which is
-    in the same build, uses it (2.4 times the rate, measured in DECISIONS.md). The operator is the one that
-    `torch.compile` itself emits; where it is missing, and on a GPU, this is the ordinary layer.
+    in the same build, uses it (2.4 times the rate, measured in docs/experiments/matrix-products.md). The operator is
+    the one that `torch.compile` itself emits; where it is missing, and on a GPU, this is the ordinary layer.
 
     Args:
         weight: (O, I).

@@ -36,7 +36,7 @@ from vmc.storage.files import replacing_hdf5
 
 SCHEMA = 2
 _MAX_OPEN_SHARDS = 16
-# Episodes are read whole, so frames are compressed in small groups (measured in DECISIONS.md).
+# Episodes are read whole, so frames are compressed in small groups (measured in docs/experiments/frame-storage.md).
 _FRAMES_PER_CHUNK = 16
 _VECTORS_PER_CHUNK = 4096
 
