@@ -70,7 +70,7 @@ def measure(settings: TrainMDRNNSettings, data: Path, run: Path, device: str) ->
 
 
 def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Evolves C in this M's dream, and tests it in reality."""
+    """Evolves C in this M's dream, and tests it in the real environment."""
     recipe = find_recipe(DEFAULT_PRESET, env).adapted(seed=options.seed)
     validated = {"dream": True, "validate_in": "real", "validate_every": 10, "validation_episodes": 16}
     given = {"generations": options.generations, "horizon": options.horizon}

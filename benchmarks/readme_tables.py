@@ -28,9 +28,9 @@ COMMAND_LINE = ROOT / "docs" / "command-line.md"
 
 # Runs with a score over 100 unseen tracks, best first.
 _SCORED = {
-    "carracing-full": "C evolved from zeros in the real environment",
+    "carracing": "C evolved from zeros in the real environment",
     "dream": "C evolved in the dream alone",
-    "carracing": "ten rounds in the dream, one in reality (an earlier preset)",
+    "ten-rounds": "ten rounds in the dream, one in reality (an earlier preset)",
     "laptop": "seven rounds in the dream, one in reality (`vmc run` today)",
     "carracing-first": "two rounds in reality (the first run)",
 }
@@ -50,6 +50,27 @@ def scores_table() -> str:
             f"| {test['min']:.0f}, {test['max']:.0f} | `{folder}` |"
         )
     rows += [f"| {title} | {score} | | | |" for title, score in _PAPER]
+    return "\n".join(rows)
+
+
+# The README's rows: the folder, what was done, and the paper's score.
+_SUMMARY = (
+    ("carracing", "CarRacing, C evolved in the real environment", "906 ± 21"),
+    ("dream", "CarRacing, C evolved in the dream alone", ""),
+    ("laptop", "CarRacing, `vmc run --preset laptop`, 1.6 hours on 2 cores", ""),
+    ("quick", "CarRacing, `vmc run --preset quick`, 10 minutes on 2 cores", ""),
+    ("take-cover", "Doom's take cover, C evolved in the dream alone", "1092 ± 556"),
+)
+
+
+def summary_table() -> str:
+    """The README's table."""
+    rows = ["| | mean ± std | 95% of the mean | episodes | paper |", "|---|---|---|---|---|"]
+    for folder, title, paper in _SUMMARY:
+        test = _load(f"{folder}/test.json")
+        low, high = test["ci95"]
+        score = f"**{test['mean']:.0f} ± {test['std']:.0f}** | {low:.0f} to {high:.0f} | {len(test['episodes'])}"
+        rows.append(f"| {title} | {score} | {paper} |")
     return "\n".join(rows)
 
 
@@ -301,6 +322,7 @@ def generic_dynamics_table() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "summary": summary_table,
     "scores": scores_table,
     "retest": retest_table,
     "ablation": ablation_table,

@@ -1,9 +1,9 @@
-r"""The paper's table of temperatures (section 4.4): a C evolved in the dream at each, its return there and in reality.
+r"""The paper's table of temperatures (section 4.4): a C evolved in the dream at each, its return there and in the real environment.
 
     python benchmarks/temperatures.py --run results/take-cover [--out results/take-cover-temperatures.json]
 
 V, M and the moments that dreams begin at are the run's; no data are needed. Each search has a folder beside the result,
-so an interrupted one goes on where it stopped. No search looks at reality, as in the paper: the C that is tested is the
+so an interrupted one goes on where it stopped. No search uses the real environment for validation, as in the paper: the C that is tested is the
 one that its dream thinks best.
 """
 
@@ -30,7 +30,7 @@ from vmc.storage.checkpoint import copy_checkpoint, load_checkpoint, versions
 
 
 def row(temperature: float, source: Path, run: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Evolves a C in the dream at a temperature, and scores it there and in reality."""
+    """Evolves a C in the dream at a temperature, and scores it there and in the real environment."""
     vae = vae_checkpoint(source)
     copy_checkpoint(vae, vae_folder(run))
     copy_checkpoint(dynamics_checkpoint(source, vae), dynamics_folder(run))

@@ -1,6 +1,6 @@
 """Dreams with a run's M: a batch of dreams under C, and one in which C never acts; what they promise.
 
-python examples/dream.py results/carracing-full
+python examples/dream.py results/carracing
 """
 
 from __future__ import annotations

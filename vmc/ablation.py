@@ -43,7 +43,7 @@ TABLE = "ablation.json"
 
 @dataclass(frozen=True)
 class AblationSettings:
-    """What all rows have in common.
+    """The settings that all rows share.
 
     Attributes:
         recipe: with its environment. Its seed is that of the searches, and of the test episodes, which are the same for
@@ -126,7 +126,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[AblationSettings, Path], Cost]:
-    """A search in reality from nothing, on the shared V and M, or on an M that was never trained."""
+    """A search in the real environment from zeros, on the shared V and M, or on an M that was never trained."""
 
     def make(settings: AblationSettings, run: Path) -> Cost:
         vae = vae_checkpoint(settings.source, settings.env)
@@ -175,7 +175,7 @@ def _nothing(settings: AblationSettings, run: Path) -> Cost:
 
 
 ROWS = {
-    "full": Row("full model, fitness in reality", _real_search({"inputs": "zh"})),
+    "full": Row("full model, fitness in the real environment", _real_search({"inputs": "zh"})),
     "v-only": Row("V only: C on z", _real_search({"inputs": "z"})),
     "v-only-hidden": Row("V only, 40 hidden units", _real_search({"inputs": "z", "hidden_units": 40})),
     "untrained-m": Row("full model, M untrained", _real_search({"inputs": "zh"}, trained=False)),

@@ -73,7 +73,7 @@ def make_settings(kind: type[Settings], env: str, *layers: Values) -> Settings:
 
 
 def make_checked(kind: type[Settings], *layers: Values) -> Settings:
-    """As `make_settings`, for any dataclass whose fields may be made by `option`.
+    """The same as `make_settings`, for any dataclass whose fields may be made by `option`.
 
     Raises:
         OptionError: as `make_settings`.

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class Decision(NamedTuple):
-    """What a policy decided at a frame; an agent tells from what.
+    """A policy's decision at a frame; an agent also gives z, features and outputs.
 
     Attributes:
         action: (A,), as the environment takes it.
@@ -60,7 +60,7 @@ class Limits:
     no_reward_limit: int | None = None
 
     def reached(self, length: int, steps_without_reward: int) -> bool:
-        """Whether an episode of this length is truncated."""
+        """Returns whether an episode of this length is truncated."""
         limits = ((self.max_steps, length), (self.no_reward_limit, steps_without_reward))
         return any(limit is not None and steps >= limit for limit, steps in limits)
 

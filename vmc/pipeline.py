@@ -37,7 +37,7 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """What `vmc run` is asked to do.
+    """The settings of `vmc run`.
 
     Attributes:
         recipe: with its environment (`find_recipe`, or `Recipe.adapted`).
@@ -258,7 +258,7 @@ def _valid_records(settings: PipelineSettings, due: list[DueStage]) -> list[Stag
 
 
 def _output(settings: PipelineSettings, stage: str) -> str:
-    """What identifies a stage's present result; empty where there is none."""
+    """A hash that identifies a stage's present result; empty if there is none."""
     try:
         if stage == "rollouts":
             return RolloutDataset(settings.data).fingerprint()

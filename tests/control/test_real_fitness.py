@@ -20,7 +20,7 @@ def _candidates(count: int) -> np.ndarray:
 def _real(toy: ToyRun, candidates: np.ndarray, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
     with closing(make_executor(partial(EpisodeWorker, toy.run, TOY, SHAPE), num_workers)) as executor:
         scores = RealFitness(executor, Limits()).evaluate(candidates, SEEDS)
-    np.testing.assert_array_equal(scores.shaped_returns, scores.returns)  # nothing shapes them in reality
+    np.testing.assert_array_equal(scores.shaped_returns, scores.returns)  # nothing shapes them in the real environment
     return scores.returns, scores.lengths
 
 

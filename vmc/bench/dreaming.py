@@ -1,4 +1,4 @@
-"""What a dream costs: against stepping one at a time, against real episodes, and against the GEMM rate."""
+"""The dream's speed, against stepping one at a time, against real episodes, and against the GEMM rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an episode costs: the environment, the policy loop, two workers, and collection to HDF5."""
+"""The cost of an episode: the environment, the policy loop, two workers, and collection to HDF5."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def bench_policy_loop(rounds: int, steps: int) -> list[Result]:
 
 
 def bench_step(rounds: int, steps: int) -> list[Result]:
-    """Where a step's time goes: the whole and its parts, each alone and on one thread, in calls/s."""
+    """The time of a step: the whole and its parts, each alone and on one thread, in calls/s."""
     actions = _drive(steps)
     env, crop = FastCarRacing(), get_task(CARRACING).crop_rows
     picture, _ = env.reset(seed=0)

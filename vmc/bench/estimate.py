@@ -77,7 +77,7 @@ def measure_rates(workers: int, device_name: str) -> Rates:
 
 
 def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Estimate:
-    """What the pipeline would cost if every episode of C lasted to its time limit and no stage stopped early.
+    """The pipeline's cost if every episode of C lasted to its time limit and no stage stopped early.
 
     Args:
         rates: measured now, where they are not given.

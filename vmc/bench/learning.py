@@ -1,4 +1,4 @@
-"""What training costs, against the machine's measured GEMM rate."""
+"""The speed of training, against the machine's measured GEMM rate."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PICTURE_BYTES = 64.0 * 64 * 3
 
 @dataclass(frozen=True)
 class Rates:
-    """What this machine does, each measured for a few seconds.
+    """This machine's rates, each measured for a few seconds.
 
     Attributes:
         collect, drive: environment steps/s on all workers, trajectory, and with V, M and C in the loop.

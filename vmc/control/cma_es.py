@@ -32,7 +32,7 @@ _DERIVED = {"timer", "C", "B", "D", "dC"}
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How CMA-ES searches.
+    """The options of CMA-ES.
 
     Attributes:
         population_size: candidates of a generation.

@@ -160,7 +160,7 @@ class _Dreams(NamedTuple):
         return (self.candidates[:, None] * num_episodes + self.episodes).flatten()
 
     def compacted(self) -> _Dreams:
-        """Without candidates and columns that hold no living dream, if that leaves out a fifth or more."""
+        """Drops the candidates and columns that hold no living dream, if that leaves out a fifth or more."""
         living = self.alive.sum(dim=1)
         kept = living.nonzero()[:, 0]
         width = int(living.max())

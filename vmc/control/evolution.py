@@ -16,7 +16,7 @@ from vmc.seeding import env_seed
 
 @dataclass(frozen=True)
 class EvolutionSettings:
-    """How candidates are scored.
+    """A way to score candidates.
 
     Attributes:
         population_size: candidates of a generation.

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """What episodes brought, each field (P, R): candidate by episode.
+    """The returns and lengths of episodes, each field (P, R): candidate by episode.
 
     Attributes:
         returns, lengths: of the episodes.

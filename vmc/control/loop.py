@@ -42,7 +42,7 @@ class LoopSettings:
 
 @dataclass
 class SearchState:
-    """Where the search stands.
+    """The counters of a search.
 
     A phase is a search with one V, one M and one place of the fitness. When these change, the next phase begins.
 
@@ -187,7 +187,7 @@ class SearchLoop:
         return {"generation": number, "best": metrics["best"], "mean": metrics["mean"], **best}
 
     def _validate(self, parameters: Array, generation: int) -> dict[str, Any]:
-        """Where it is due: scores a C on validation episodes, and keeps it if it is the best."""
+        """If validation is due, scores a C on validation episodes, and keeps it if it is the best."""
         settings, state = self._settings, self._state
         since = generation - state.phase_start
         if since % settings.validate_every and since != settings.generations:
@@ -214,7 +214,7 @@ class SearchLoop:
 
 
 def means_folder(controller: Path) -> Path:
-    """Where the validated parameters are kept, one file for each validated generation."""
+    """The folder of the validated parameters, one file for each validated generation."""
     return controller / "means"
 
 

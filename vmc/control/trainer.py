@@ -38,7 +38,7 @@ class Trainer(Protocol):
 
     @property
     def episodes_per_generation(self) -> int:
-        """For the progress bar."""
+        """The text for the progress bar."""
         ...
 
     def train(self, generation: int, on_episodes: Callable[[int], None]) -> Generation:

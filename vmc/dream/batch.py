@@ -86,7 +86,7 @@ class _NoiseBlocks:
         self._rows = np.arange(num_dreams)
 
     def restart(self, rows: list[int], generators: Sequence[np.random.Generator]) -> None:
-        """What is left of these dreams' blocks is forgotten."""
+        """Drops the rest of these dreams' blocks."""
         self._generators.update({row: generators[row] for row in rows})
         self._next[rows] = _DRAWN_AT_ONCE
 

@@ -1,4 +1,4 @@
-"""What a dream environment shows of a dream: one table."""
+"""The observations of a dream environment: one table."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_pictures(vae: Vision) -> None:
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[Any]:
-    """To NumPy, from any device."""
+    """Copies a tensor from any device to NumPy."""
     array: npt.NDArray[Any] = tensor.cpu().numpy()
     return array
 

@@ -1,4 +1,4 @@
-"""How M is dreamed. No torch: the command line and C's checkpoint use this."""
+"""The settings of a dream. No torch: the command line and C's checkpoint use this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where dreams begin: recorded moments, with the state that M had there."""
+"""The moments at which dreams begin: recorded ones, with the state that M had there."""
 
 from __future__ import annotations
 

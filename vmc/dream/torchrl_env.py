@@ -69,7 +69,7 @@ class _Transition(TensorDictModuleBase):  # type: ignore[misc]
         self.seed(int(np.random.SeedSequence().generate_state(1)[0]))
 
     def seed(self, seed: int) -> None:
-        """Of all noise from now on."""
+        """Seeds all noise from now on."""
         self._generator = torch_stream(seed, "dream/torchrl", device=str(self._place))
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -185,7 +185,7 @@ class DreamLatentEnv(ModelBasedEnvBase):  # type: ignore[misc]
         return TensorDict(_named(self._dynamics, state), self.batch_size, device=self.device)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """In latent space: the whole model would encode a picture first."""
+        """Steps in latent space; the whole model would encode a picture first."""
         return self.world_model.step(tensordict.copy())["next"]
 
     def _set_seed(self, seed: int | None) -> None:

@@ -61,7 +61,7 @@ class DreamWorld:
         return DreamStep(state, rewards, terminations > threshold, terminations)
 
     def features(self, state: State) -> Features:
-        """What C may read of a state, by name, each (B, width)."""
+        """The features of a state that C may read, by name, each (B, width)."""
         return self._model.features(state)
 
     def latents(self, state: State) -> Tensor:

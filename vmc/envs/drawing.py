@@ -30,7 +30,7 @@ def use_official_drawing() -> None:
 
 
 def fast_drawing_is_proved() -> bool:
-    """Whether the fast CarRacing equals the official one on this machine, by a comparison of frames.
+    """Returns whether the fast CarRacing equals the official one on this machine, by a comparison of frames.
 
     It also compiles or loads the kernels before any worker starts. It prints a message to stderr if the two differ.
     """

@@ -1,4 +1,4 @@
-"""What `vmc` knows about an environment beyond what Gymnasium says: one table."""
+"""The facts about environments that Gymnasium does not tell: one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run keeps V, M and C, and the checks that they belong together. No torch: worker processes use this."""
+"""The folders of V, M and C in a run, and the checks that they belong together. No torch: worker processes use this."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ OTHER_SEED = "A new seed needs its own --run and --data; where they are left out
 
 
 def vae_folder(run: Path) -> Path:
-    """Where a run keeps V."""
+    """The folder of V in a run."""
     return run / "vae"
 
 
 def dynamics_folder(run: Path) -> Path:
-    """Where a run keeps M."""
+    """The folder of M in a run."""
     return run / "mdrnn"
 
 
 def controller_folder(run: Path) -> Path:
-    """Where a run keeps C."""
+    """The folder of C in a run."""
     return run / "controller"
 
 

@@ -55,7 +55,7 @@ class LinearSettings:
 
     @property
     def num_parameters(self) -> int:
-        """For each layer its weights, row by row, then its biases: the vector that CMA-ES searches."""
+        """Packs each layer's weights, row by row, then its biases: the vector that CMA-ES searches."""
         return sum(outputs * (inputs + 1) for outputs, inputs in self.layers)
 
 

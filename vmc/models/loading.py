@@ -47,12 +47,12 @@ def make_dynamics(kind: str, **values: Any) -> WorldModel:
 
 
 def vision_info(kind: str, model: Vision) -> dict[str, Any]:
-    """What a checkpoint keeps of V beside its arrays."""
+    """V's settings in a checkpoint, beside its arrays."""
     return {"kind": kind, **model_info(model.settings)}
 
 
 def dynamics_info(kind: str, model: WorldModel) -> dict[str, Any]:
-    """What a checkpoint keeps of M beside its arrays."""
+    """M's settings in a checkpoint, beside its arrays."""
     return {"kind": kind, "features": model.feature_sizes, **model_info(model.settings)}
 
 

@@ -74,7 +74,7 @@ def open_recipe(file_or_name: str) -> Recipe:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether this names a file, not a recipe of the catalogue."""
+    """Returns whether this names a file, not a recipe of the catalogue."""
     return text.endswith(_ENDING) or len(Path(text).parts) > 1
 
 

@@ -22,7 +22,7 @@ class DueStage(NamedTuple):
 
 
 def due_stages(recipe: Recipe) -> Iterator[DueStage]:
-    """What a run of the recipe does, in order. `episodes` of rollouts are all that the folder holds after them.
+    """The stages of a run of the recipe, in order. `episodes` of rollouts are all that the folder holds after them.
 
     Raises:
         VmcError: the recipe is for any environment, and none is given; or an option that a stage does not take.

@@ -25,7 +25,7 @@ else:
 
 @dataclass(frozen=True)
 class _Head:
-    """What stands above the rounds."""
+    """The keys above the rounds."""
 
     description: str = ""
     env: str | None = None
@@ -34,7 +34,7 @@ class _Head:
 
 @dataclass(frozen=True)
 class _Repeat:
-    """How often a round is run."""
+    """The number of times a round is run."""
 
     repeat: int = option(1, least=1)
 

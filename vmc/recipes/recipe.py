@@ -17,7 +17,7 @@ Round = Mapping[str, Options]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run of a recipe reached.
+    """The measured result of a recipe.
 
     Attributes:
         score: mean and standard deviation of the test's returns.
@@ -36,7 +36,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train on an environment, or on any.
+    """A recipe: the rounds that train on an environment, or on any.
 
     Attributes:
         name: its file's, without the ending.

@@ -1,4 +1,4 @@
-"""What a stage of a recipe may say: the options of the stage's settings, but for the environment."""
+"""The keys of a stage in a recipe: the options of the stage's settings, but for the environment."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _size(count: float) -> str:
 
 
 def print_temperatures(results: Sequence[Any]) -> None:
-    """Prints the paper's table: the return in the dream at each temperature, and in reality."""
+    """Prints the paper's table: the return in the dream at each temperature, and in the real environment."""
     table = Table("temperature", "mean return", "std", "95% of the mean")
     for result in results:
         low, high = result["ci95"]

@@ -40,7 +40,7 @@ _EPISODES_PER_SHARD = 4
 
 @dataclass(frozen=True)
 class Collected:
-    """What `collect` did.
+    """The result of `collect`.
 
     Attributes:
         nothing_to_do: where no episode was missing: what the folder holds, as a sentence; else empty.
@@ -159,7 +159,7 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
     """Policies that take turns by the episode's number, and their description.
 
     The best C drives, then the mean of the search where it stands, then one of its candidates: where a search has
-    found what pays in the dream but not in reality, M has to see it. The candidates are noise enough.
+    found a return in the dream that the real environment does not give, M has to see it. The candidates are noise enough.
     """
     import gymnasium as gym
 

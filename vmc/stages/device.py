@@ -1,4 +1,4 @@
-"""Which device trains, and with how many threads."""
+"""The device that trains, and its number of threads."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _KEPT_EPISODES, _KEPT_MOMENTS = 64, 512
 
 @dataclass(frozen=True)
 class DreamSource:
-    """What a dream is made from: picklable, so that worker processes can make their own.
+    """The parts of a dream: picklable, so that worker processes can make their own.
 
     Attributes:
         controller: C's shape.
@@ -100,7 +100,7 @@ def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name:
 
 
 def begins_at_kept_moments(data: Path, run: Path) -> bool:
-    """Whether dreams start at the moments kept beside M: there is no data set, and the run has them.
+    """Returns whether dreams start at the moments kept beside M: there is no data set, and the run has them.
 
     Validation dreams then start at the same moments as the others.
     """

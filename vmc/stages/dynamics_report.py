@@ -1,4 +1,4 @@
-"""How good M is on validation episodes: one step ahead, and dreaming 50 steps by itself."""
+"""The quality of M on validation episodes: one step ahead, and dreaming 50 steps by itself."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from vmc.storage.rollouts import RolloutDataset, StoredEpisode
 
 
 def latents_path(run: Path) -> Path:
-    """Where a run keeps its latents."""
+    """The file of a run's latents."""
     return run / "latents.h5"
 
 

@@ -62,7 +62,7 @@ def sequences_of(dynamics: Checkpoint, latents: Latents, device: torch.device) -
 
 
 def statistics_of(latents: Latents, latent_mask: npt.NDArray[np.bool_], limit: int | None) -> SequenceStatistics:
-    """What M has to know of the training episodes.
+    """The facts about the training episodes that M needs.
 
     Args:
         latent_mask: V's; a dimension that never varies in these data is left out, too.

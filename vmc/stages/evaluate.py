@@ -1,4 +1,4 @@
-"""Stage `test`: a trained C on episodes that nothing was trained on, in reality or in the dream."""
+"""Stage `test`: a trained C on episodes that nothing was trained on, in the real environment or in the dream."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _evaluate(
 def evaluate_temperatures(
     settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
 ) -> tuple[list[dict[str, Any]], Kept]:
-    """Scores the run's best C in the dream at each temperature, and in reality; writes `test-temperatures.json`.
+    """Scores the run's best C in the dream at each temperature, and in the real environment; writes `test-temperatures.json`.
 
     The dreams are kept there alone; that of reality is also a result of its own.
 

@@ -1,4 +1,4 @@
-"""How far a run's dream can be believed: M against recorded episodes, and controllers in both worlds."""
+"""The faithfulness of a run's dream: M against recorded episodes, and controllers in both worlds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure_faithfulness(
 
     Returns:
         What was written: `open_loop` (error of z against the horizon), `reward` and `termination` (what M says
-        against what happened, in bins), `gap` (controllers in the dream and in reality, and their rank correlation).
+        against what happened, in bins), `gap` (controllers in the dream and in the real environment, and their rank correlation).
 
     Raises:
         VmcError: V, M or the means of a search are missing, or they do not belong together.

@@ -1,4 +1,4 @@
-"""What a path holds, checked for integrity."""
+"""Describes what a path holds, and checks its integrity."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ GROUPS = (CMA_ES, DREAM, ADVANCED)
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """How episodes are collected.
+    """The settings of `vmc rollouts`.
 
     Attributes:
         env: The environment's name.
@@ -44,7 +44,7 @@ class CollectSettings:
 
 @dataclass(frozen=True)
 class TrainVAESettings:
-    """How V is trained.
+    """The settings of `vmc train-vae`.
 
     Attributes:
         env: The environment's name.
@@ -75,7 +75,7 @@ class TrainVAESettings:
 
 @dataclass(frozen=True)
 class TrainMDRNNSettings:
-    """How M is trained.
+    """The settings of `vmc train-mdrnn`.
 
     Attributes:
         env: The environment's name.
@@ -110,7 +110,7 @@ class TrainMDRNNSettings:
 
 @dataclass(frozen=True)
 class TrainControllerSettings:
-    """How C is searched for.
+    """The settings of `vmc train-controller`.
 
     Attributes:
         env: The environment's name.
@@ -177,7 +177,7 @@ class TrainControllerSettings:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """How C is tested.
+    """The settings of `vmc test`.
 
     Attributes:
         env: The environment's name.
@@ -208,7 +208,7 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class FaithfulnessSettings:
-    """How the dream is compared with the real environment.
+    """The settings of `vmc faithfulness`.
 
     Attributes:
         env: The environment's name.

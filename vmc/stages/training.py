@@ -38,7 +38,7 @@ _SHAPE = {"env", "vision", "dynamics", "mixture"}
 
 
 class Trainable(Protocol):
-    """What V and M give to the loop."""
+    """The methods that V's and M's trainings give to the loop."""
 
     unit: str
 
@@ -69,13 +69,13 @@ class Trainable(Protocol):
         ...
 
     def kept_weights(self) -> dict[str, Tensor]:
-        """What is kept as the best: the module's weights, made ready for those who use it. Called after `validate`."""
+        """Returns the module's weights, kept as the best, made ready for those who use it. Called after `validate`."""
         ...
 
 
 @dataclass
 class TrainState:
-    """Where the training stands.
+    """The counters of a training.
 
     `inputs` names what it trains on (data, V). When that changes, a new phase begins: the weights go on, the best
     loss and the patience start afresh.
@@ -102,7 +102,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What `fit` is asked to do.
+    """The settings of `fit`.
 
     Attributes:
         name: for progress and messages.
@@ -202,7 +202,7 @@ class Clocked(Iterator[Any]):
         return batch
 
     def waiting_share(self) -> float:
-        """Of the time since the last batch was asked for, the share until it came."""
+        """The share of time that was spent waiting for a batch."""
         return (self._came - self._began) / (time.perf_counter() - self._began)
 
 

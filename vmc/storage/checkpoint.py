@@ -158,7 +158,7 @@ def checkpoint_faults(directory: Path, name: str, command: str) -> list[VmcError
 
 
 def has_checkpoint(directory: Path, name: str) -> bool:
-    """Whether checkpoint `name` exists. It may be corrupt."""
+    """Returns whether checkpoint `name` exists. It may be corrupt."""
     return (directory / f"{name}.json").exists()
 
 

@@ -40,11 +40,11 @@ class Latents:
     terminated: npt.NDArray[np.bool_]
 
     def first_frames(self) -> npt.NDArray[np.int64]:
-        """Where each episode's frames begin, (E,)."""
+        """The index of each episode's first frame, (E,)."""
         return self.first_steps() + np.arange(len(self.lengths))
 
     def first_steps(self) -> npt.NDArray[np.int64]:
-        """Where each episode's actions and rewards begin, (E,)."""
+        """The index of each episode's first action and reward, (E,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
 
     def validation(self) -> npt.NDArray[np.int64]:

@@ -70,7 +70,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a shard's episodes come from; kept as the shard's attributes."""
+    """The origin of a shard's episodes; kept as the shard's attributes."""
 
     env: str
     preprocessing: str
@@ -81,14 +81,14 @@ class Source:
 
 @dataclass(frozen=True)
 class FrameKind:
-    """What one frame is: uint8 (64, 64, 3), or float32 (D,)."""
+    """The form of one frame: uint8 (64, 64, 3), or float32 (D,)."""
 
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def num_bytes(self) -> int:
-        """Of one uncompressed frame."""
+        """The size of one uncompressed frame."""
         return prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class FrameKind:
 
 @dataclass(frozen=True)
 class StoredEpisode:
-    """Where an episode lies, and all of it that is small."""
+    """An episode's place in a file, and its small values."""
 
     index: int
     path: Path
@@ -231,7 +231,7 @@ def check_shard(path: Path) -> None:
 
 
 def holds_episodes(directory: Path) -> bool:
-    """Whether there is a shard, whole or not: cheap, where `RolloutDataset` reads every episode's attributes."""
+    """Returns whether there is a shard, whole or not: cheap, where `RolloutDataset` reads every episode's attributes."""
     return any(directory.glob("*.h5"))
 
 

@@ -85,7 +85,7 @@ def place(points: Array, view: Array, xs: Array, ys: Array, checked: bool) -> bo
 
 @kernel
 def in_reach(centre: Array, view: Array) -> bool:
-    """Whether a polygon with this (x, y, radius) can touch the visible part; never False by error."""
+    """Returns whether a polygon with this (x, y, radius) can touch the visible part; never False by error."""
     c, s, zoom = view[COS], view[SIN], view[ZOOM]
     x = (c * centre[0] - s * centre[1]) * zoom + view[TRANS_X] - 0.5 * WIDTH
     y = (s * centre[0] + c * centre[1]) * zoom + view[TRANS_Y] - (HEIGHT - 0.5 * ROAD_ROWS)
@@ -95,7 +95,7 @@ def in_reach(centre: Array, view: Array) -> bool:
 
 @kernel
 def covers_screen(xs: Array, ys: Array) -> bool:
-    """Whether the field's square contains the surface with a margin of some pixels."""
+    """Returns whether the field's square contains the surface with a margin of some pixels."""
     for i in range(4):
         dx, dy = xs[i] - xs[i - 1], ys[i] - ys[i - 1]
         spare = 4 * (abs(dx) + abs(dy))

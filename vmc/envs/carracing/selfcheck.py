@@ -23,7 +23,7 @@ def warm_up() -> None:
 
 
 def matches_official(frames: int = 60) -> bool:
-    """Whether both environments agree in every pixel and number over ``frames`` steps.
+    """Returns whether both environments agree in every pixel and number over ``frames`` steps.
 
     Half of the frames show the zoom at the start.  Then the car spins onto the grass.
     """

@@ -36,7 +36,7 @@ class StepModel(Protocol):
         ...
 
     def features(self, state: State) -> Mapping[str, Array]:
-        """What C may read of a state, by name, each (width,)."""
+        """The features of a state that C may read, by name, each (width,)."""
         ...
 
 
@@ -54,7 +54,7 @@ class Kind:
 
     @property
     def has_own_step(self) -> bool:
-        """Whether the step is written by hand, not exported."""
+        """Returns whether the step is written by hand, not exported."""
         return self.step != _EXPORTED
 
 

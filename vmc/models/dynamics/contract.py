@@ -37,7 +37,7 @@ class Imagined(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What M predicts one step ahead along recorded episodes, each (B, T).
+    """M's predictions one step ahead along recorded episodes, each (B, T).
 
     Attributes:
         nll: negative log-likelihood of the next latent, in nats a latent dimension in use.
@@ -77,7 +77,7 @@ class SequenceBatch:
 
 @dataclass(frozen=True)
 class SequenceStatistics:
-    """What M has to know of its training data.
+    """The facts about its training data that M needs.
 
     Attributes:
         reward_scale: standard deviation of the rewards, above 0.
@@ -143,7 +143,7 @@ class WorldModel(nn.Module, ABC):
     @property
     @abstractmethod
     def noise_sizes(self) -> NoiseSizes:
-        """How many random numbers `imagine` takes."""
+        """The count of random numbers that `imagine` takes."""
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class NoiseSizes(NamedTuple):
-    """How many random numbers M needs for one step of one dream: U uniform and N normal ones."""
+    """The count of random numbers for one step of one dream: U uniform and N normal ones."""
 
     uniform: int
     normal: int

@@ -28,7 +28,7 @@ class State(tuple[Any, ...]):
         return self.map(lambda part: part.repeat(times, *[1] * (part.dim() - 1)))
 
     def detach(self) -> State:
-        """Without its gradient. Tensors only."""
+        """Detaches the state from its gradient. Tensors only."""
         return self.map(lambda part: part.detach())
 
     def to(self, device: Any) -> State:

@@ -79,7 +79,7 @@ class Vision(nn.Module, ABC):
 
     @property
     def decodes_pictures(self) -> bool:
-        """Whether `to_frames` makes pictures of what `decode` gives."""
+        """True if `to_frames` makes pictures of what `decode` gives."""
         return self.sees == PREPROCESSING
 
     def to_frames(self, inputs: Tensor) -> Tensor:
