@@ -1,10 +1,10 @@
-r"""The paper's table of temperatures (section 4.4): a C evolved in the dream at each, its return there and in the real environment.
+r"""The paper's table of temperatures (section 4.4): a C evolved in the dream at each.
 
     python benchmarks/temperatures.py --run results/take-cover [--out results/take-cover-temperatures.json]
 
 V, M and the moments that dreams begin at are the run's; no data are needed. Each search has a folder beside the result,
-so an interrupted one goes on where it stopped. No search uses the real environment for validation, as in the paper: the C that is tested is the
-one that its dream thinks best.
+so an interrupted one goes on where it stopped. No search uses the real environment for validation, as in the paper: the
+C that is tested is the best one in the dream.
 """
 
 from __future__ import annotations

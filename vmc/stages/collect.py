@@ -159,7 +159,8 @@ def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> 
     """Policies that take turns by the episode's number, and their description.
 
     The best C drives, then the mean of the search where it stands, then one of its candidates: where a search has
-    found a return in the dream that the real environment does not give, M has to see it. The candidates are noise enough.
+    found a return in the dream that the real environment does not give, M has to see it. The candidates are noise
+    enough.
     """
     import gymnasium as gym
 

@@ -109,9 +109,9 @@ def _evaluate(
 def evaluate_temperatures(
     settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
 ) -> tuple[list[dict[str, Any]], Kept]:
-    """Scores the run's best C in the dream at each temperature, and in the real environment; writes `test-temperatures.json`.
+    """Scores the run's best C in the dream at each temperature, and in the real environment.
 
-    The dreams are kept there alone; that of reality is also a result of its own.
+    The dreams are kept in `test-temperatures.json` alone; that of the real environment is also a result of its own.
 
     Returns:
         A result for each temperature, and that of reality as the last; where the table is kept.

@@ -50,7 +50,8 @@ def measure_faithfulness(
 
     Returns:
         What was written: `open_loop` (error of z against the horizon), `reward` and `termination` (what M says
-        against what happened, in bins), `gap` (controllers in the dream and in the real environment, and their rank correlation).
+        against what happened, in bins), `gap` (controllers in the dream and in the real
+        environment, and their rank correlation).
 
     Raises:
         VmcError: V, M or the means of a search are missing, or they do not belong together.

@@ -231,7 +231,7 @@ def check_shard(path: Path) -> None:
 
 
 def holds_episodes(directory: Path) -> bool:
-    """Returns whether there is a shard, whole or not: cheap, where `RolloutDataset` reads every episode's attributes."""
+    """Returns whether there is a shard, whole or not. It opens none, unlike `RolloutDataset`."""
     return any(directory.glob("*.h5"))
 
 
