@@ -174,12 +174,14 @@ def test_the_kept_settings_are_those_that_were_trained(stage: str, toy: ToyRun) 
     assert "nothing_to_do" not in info["state"]
 
 
-def test_a_training_that_ended_early_says_why(toy_session: ToyRun, tmp_path: Path) -> None:
-    values = {"epochs": 9, "patience": 1, "learning_rate": 30.0}
+def test_a_training_that_ended_early_says_why(
+    toy_session: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = VAETraining.validate
+    monkeypatch.setattr(VAETraining, "validate", lambda training: {**validate(training), "loss": 1.0})
     for _ in range(2):
-        state = train_vae(toy_settings("train-vae", **values), toy_session.data, tmp_path, "cpu")
-    assert state.epoch < 9
-    told = f"V in {tmp_path / 'vae'} ended after {state.epoch} epochs: the last 1 brought no better loss."
+        state = train_vae(toy_settings("train-vae", epochs=9, patience=2), toy_session.data, tmp_path, "cpu")
+    told = f"V in {tmp_path / 'vae'} ended after 2 epochs: the last 2 brought no better loss."
     assert state.nothing_to_do == told
 
 
