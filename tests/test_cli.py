@@ -67,10 +67,11 @@ def _assert_told(result: Result, *patterns: str) -> None:
 
 
 def test_every_command_and_option_is_documented() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    root = Path(__file__).parent.parent
+    documents = "".join(path.read_text() for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))))
     for name, command in main.commands.items():
         assert command.help, name
-        assert f"vmc {name}" in readme
+        assert f"vmc {name}" in documents
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.help, f"{name} {option.name}"

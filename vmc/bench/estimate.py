@@ -18,7 +18,7 @@ from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.bench.rates import Rates
 from vmc.bench.trial import measure_stages
 from vmc.config import make_settings
-from vmc.envs import CARRACING, make_env
+from vmc.envs import CARRACING, check_env, make_env
 from vmc.executors import available_cores
 from vmc.pipeline import PipelineSettings
 from vmc.policies import POLICIES
@@ -61,6 +61,7 @@ class Estimate:
 
 def measure_rates(workers: int, device_name: str) -> Rates:
     """Measures all rates on CarRacing with untrained models, whose speed is that of trained ones; under a minute."""
+    check_env(CARRACING)  # tells what it compiles, and does not count it
     device = choose_device(device_name)
     driving = [*bench_workers(1, _STEPS), *bench_collection(1, _STEPS)]
     learning = [*bench_vae(1, device), *bench_mdrnn(1, device), *bench_dream(1, device)]

@@ -46,15 +46,20 @@ class Terms:
     limits: Mapping[str, Any]
 
     def __str__(self) -> str:
-        """`20 episodes, seed 1`."""
-        limits = [f"{name.replace('_', ' ')} {value}" for name, value in self.limits.items()]
-        return ", ".join([f"{self.num_episodes} episodes", *([f"seed {self.seed}"] if self.seed else []), *limits])
+        """`20 episodes (seed 1, max steps 50)`."""
+        special = f" ({', '.join(self._special())})" if self._special() else ""
+        return f"{self.num_episodes} episodes{special}"
 
     @property
     def file_name(self) -> str:
         """A name that says what was tested: `test-random-20-episodes-seed-1.json`."""
-        parts = ["test", *(["dream"] if self.dream else []), *([self.policy] if self.policy != CONTROLLER else [])]
-        return "-".join([*parts, *str(self).replace(",", "").split()]) + ".json"
+        what = ["dream"] * self.dream + [self.policy] * (self.policy != CONTROLLER)
+        return "-".join(["test", *what, f"{self.num_episodes} episodes", *self._special()]).replace(" ", "-") + ".json"
+
+    def _special(self) -> list[str]:
+        """What is not as usual."""
+        seed = [f"seed {self.seed}"] if self.seed else []
+        return seed + [f"{name.replace('_', ' ')} {value}" for name, value in self.limits.items()]
 
 
 def terms_of(result: Result, own_dream: Mapping[str, Any]) -> Terms:
@@ -145,7 +150,7 @@ def _place(own: Path, new: Terms, own_dream: Mapping[str, Any]) -> tuple[Path, s
         aside = own.with_name(old.file_name)
         with explained_os_errors(aside):
             own.replace(aside)
-        return own, f"{own} held another test ({old}), which is in {aside} now."
+        return own, f"{own} held another test of {old}; it is in {aside} now."
     if old.controller != new.controller or (_same(old, new) and old.num_episodes <= new.num_episodes):
         return own, None
     return named, f"{own} keeps its {old}; these {new} are in {named}."
