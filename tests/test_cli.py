@@ -463,6 +463,21 @@ def test_a_flipped_byte_is_told(stage: str, kind: str, toy: ToyRun) -> None:
     assert _run("inspect", str(toy.run)).exit_code == 1
 
 
+@pytest.mark.parametrize("stage", ["vae", "mdrnn", "controller"])
+def test_weights_that_are_missing_can_be_made_again_as_the_message_says(stage: str, toy: ToyRun) -> None:
+    folder, command = toy.run / stage, _command(f"train-{stage}", toy.data.parent, device="cpu")
+    expected = read_sidecar(folder, "best", "")["files"]["weights"]
+    (folder / expected["name"]).unlink()
+    told = f"remove best.json and latest.json in {re.escape(str(folder))} and run `vmc train-{stage}` again"
+    _assert_told(_run(*_command("test", toy.data.parent, workers=0)), "is missing, but best.json names it", told)
+    for name in ("best", "latest"):
+        (folder / f"{name}.json").unlink()
+    result = _run(*command, *(["--workers", "0"] if stage == "controller" else []))
+    assert result.exit_code == 0, result.stderr
+    assert read_sidecar(folder, "best", "")["files"]["weights"] == expected
+    assert _run("inspect", str(toy.run)).exit_code == 0
+
+
 def test_a_worker_tells_a_flipped_byte_too(toy: ToyRun) -> None:
     path = next((toy.run / "controller").glob("best-weights-*"))
     path.write_bytes(path.read_bytes()[:-1])
