@@ -185,7 +185,6 @@ def _run(arguments: list[Any], folder: Path) -> None:
     assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.skipif(shutil.which("zensical", path=str(Path(sys.executable).parent)) is None, reason="extra `docs`")
 def test_the_site_builds_without_a_warning() -> None:
     zensical = Path(sys.executable).with_name("zensical")
     _run([zensical, "build", "--strict", "--clean"], ROOT)

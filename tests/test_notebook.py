@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 _NOTEBOOK = Path(__file__).parents[1] / "examples" / "world_models.ipynb"
@@ -20,7 +22,6 @@ def test_it_is_stored_without_outputs() -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     paths = [str(_NOTEBOOK.parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
     monkeypatch.setenv("VMC_NOTEBOOK", "small")
