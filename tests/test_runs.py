@@ -52,12 +52,14 @@ def test_a_random_policys_score_is_that_of_a_test_or_of_the_table(tmp_path: Path
 
 def test_the_end_of_a_run_compares_and_says_what_comes_next(tmp_path: Path) -> None:
     _test_file(tmp_path / "random", -30.0, "random")
+    (tmp_path / "agent").symlink_to(RESULTS / "carracing")
     run = tmp_path / "mine"
     (run / "vae").mkdir(parents=True)
     (run / "vae" / "reconstructions.png").touch()
     lines = list(ending(find_recipe("real", "CarRacing-v3"), tmp_path / "data", run))
     text = "\n".join(lines)
-    assert "For comparison: a random policy -30.0, the paper 906 ± 21." in lines
+    agent = f"the agent in {tmp_path / 'agent'} 903.9"
+    assert f"For comparison: a random policy -30.0, {agent}, the paper 906 ± 21." in lines
     assert f"Pictures: {run / 'vae' / 'reconstructions.png'}" in text
     assert f"  vmc report {run}" in lines
     assert f"  vmc test {run} --video drive.gif" in lines

@@ -116,7 +116,8 @@ def ending(recipe: Recipe, data: Path, run: Path) -> Iterator[str]:
     if preset_of(recipe) == SMOKE_PRESET:
         yield "The recipe `smoke` only checks that everything works: its score means nothing."
     else:
-        others = {"a random policy": random_score(env, run.parent), "the paper": get_task(env).published.get("full")}
+        others: dict[str, float | str | None] = {"a random policy": random_score(env, run.parent)}
+        others |= {**_best_agent(env, run), "the paper": get_task(env).published.get("full")}
         known = [f"{who} {_rounded(score)}" for who, score in others.items() if score is not None]
         if known:
             yield f"For comparison: {', '.join(known)}."
@@ -125,6 +126,14 @@ def ending(recipe: Recipe, data: Path, run: Path) -> Iterator[str]:
         yield "Pictures: " + ", ".join(map(str, pictures))
     yield "Next:"
     yield from (f"  {command}" for command in _next_commands(recipe, env, data, run))
+
+
+def _best_agent(env: str, run: Path) -> dict[str, float]:
+    """The best other agent of this environment beside a run, and its mean return; empty if there is none."""
+    others = [other for other in find_runs(run.parent) if other.env == env and other.path != run and "C" in other.models]
+    scores = {f"the agent in {other.path}": other.score.mean for other in others if other.score is not None}
+    best = max(scores, key=scores.__getitem__, default=None)
+    return {} if best is None else {best: scores[best]}
 
 
 def _next_commands(recipe: Recipe, env: str, data: Path, run: Path) -> Iterator[str]:
