@@ -30,9 +30,9 @@ COMMAND_LINE = ROOT / "docs" / "command-line.md"
 _SCORED = {
     "carracing": "C evolved from zeros in the real environment",
     "dream": "C evolved in the dream alone",
-    "ten-rounds": "ten rounds in the dream, one in reality (an earlier preset)",
-    "laptop": "seven rounds in the dream, one in reality (`vmc run` today)",
-    "carracing-first": "two rounds in reality (the first run)",
+    "ten-rounds": "ten rounds in the dream, one in the real environment (an earlier preset)",
+    "laptop": "seven rounds in the dream, one in the real environment (`laptop` today)",
+    "carracing-first": "two rounds in the real environment (the first run)",
 }
 # The paper's table, on CarRacing-v0.
 _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]

@@ -130,8 +130,8 @@ def ending(recipe: Recipe, data: Path, run: Path) -> Iterator[str]:
 
 def _best_agent(env: str, run: Path) -> dict[str, float]:
     """The best other agent of this environment beside a run, and its mean return; empty if there is none."""
-    others = [other for other in find_runs(run.parent) if other.env == env and other.path != run and "C" in other.models]
-    scores = {f"the agent in {other.path}": other.score.mean for other in others if other.score is not None}
+    agents = [other for other in find_runs(run.parent) if "C" in other.models and other.path != run]
+    scores = {f"the agent in {each.path}": each.score.mean for each in agents if each.env == env and each.score}
     best = max(scores, key=scores.__getitem__, default=None)
     return {} if best is None else {best: scores[best]}
 
