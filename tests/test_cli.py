@@ -223,7 +223,7 @@ def test_unknown_environments(tmp_path: Path) -> None:
     _assert_told(
         _run("rollouts", "--env", "no_such_module:Env-v0", "--data", str(tmp_path)),
         "No module named 'no_such_module'",
-        "the current folder is not on it: run `PYTHONPATH=. vmc ...`",
+        "in the current folder and on Python's path",
     )
     _assert_told(_run("rollouts", "--env", "FrozenLake-v1", "--data", str(tmp_path)), "does not fit", "uint8 pictures")
     _assert_told(_run("run", "--env", "CartPole-v1,pixel", "--data", str(tmp_path)), "neither NAME=VALUE nor")

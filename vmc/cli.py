@@ -81,6 +81,9 @@ def main() -> None:
 
     Each stage is a command that resumes where it stopped; `vmc run` chains them.
     """
+    # For `module:Id-v0` and `module:Class`. Last, so that no file there hides an installed module.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
 
 
 @main.command(

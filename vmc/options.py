@@ -223,10 +223,10 @@ def shared(
         text = "Derive all random streams from this seed.  [default: the recipe's, else 0]"
         options.append(_option("--seed", type=click.IntRange(0), metavar="N", help=text, group=_WORLD))
     if data:
-        text = "Keep the episodes in this folder.  [default: data/<env>, or data/<the run's name> if that exists]"
+        text = "Keep the episodes in this folder.  [default: data/<the run's name>, else data/<env>]"
         options.append(_option("--data", type=_FOLDER, help=text, group=_PLACES))
     if run:
-        text = "Keep the run in this folder.  [default: results/<env>]"
+        text = "Keep the run in this folder.  [default: results/<env>, with -<preset> or -seed-<N> if given]"
         if run_argument:
             text = "Take the run in this folder, as the argument RUN does.  [default: results/<env>]"
             options.append(click.argument("run_path", required=False, type=_FOLDER, metavar="[RUN]"))
@@ -259,7 +259,10 @@ def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
     if steps_env:
         text = "Draw CarRacing with Gymnasium's own code, not with the fast, bit-identical one."
         yield _option("--official-env", is_flag=True, expose_value=False, callback=_official, help=text, group=_WORLD)
-    text = "Use the shipped recipe of this name for the environment: smoke, laptop, dream, paper ...  [default: laptop]"
+    text = (
+        "Use the shipped recipe of this name for the environment: quick, laptop, dream, paper ...; `vmc list` shows "
+        "which there are.  [default: laptop]"
+    )
     yield _option("--preset", metavar="NAME", help=text, group=_WORLD)
     text = "Use a recipe of your own, or one of those that `vmc recipes` lists.  [default: that of --preset]"
     yield _option("--recipe", "file_or_name", metavar="FILE_OR_NAME", help=text, group=_WORLD)

@@ -216,8 +216,8 @@ def _hint(env_id: str, error: Exception) -> str:
         return f"Did you mean {near[0]}?"
     if isinstance(error, ModuleNotFoundError):
         return (
-            "Python looks for the module on its path, and the current folder is not on it: "
-            "run `PYTHONPATH=. vmc ...` where the module lies, or install it."
+            "`vmc` looks for the module in the current folder and on Python's path: "
+            "change to the folder where it lies, put that on PYTHONPATH, or install it."
         )
     return _ANY_ID
 

@@ -63,7 +63,9 @@ def plot_run(run: Path) -> list[Path]:
     if search.lines:
         written.append(_plot_search(search, run / "controller" / "fitness.png"))
     if not written:
-        raise VmcError(f"{run} has no metrics.", "Run `vmc run` or a training stage first, or give another --run.")
+        raise VmcError(
+            f"{run} has no metrics.", "Run `vmc run` or a training stage first. An exported agent keeps no metrics."
+        )
     return written
 
 
@@ -83,7 +85,7 @@ def draw_training(figure: Any, lines: Lines, title: str, curves: Sequence[Curve]
         style.mark_rounds(axis, [each[0]["step"] for each in rounds])
         style.whole_numbers(axis)
         axis.set(xlabel="epoch", ylabel=curve.unit, title=curve.title)
-        if curve.logarithmic:
+        if curve.logarithmic and axis.dataLim.y0 > 0:  # V as `identity` has no error
             style.logarithmic(axis)
     figure.suptitle(title)
     style.legend_below(figure, columns=2)

@@ -25,7 +25,8 @@ class CollectSettings:
     Attributes:
         env: The environment's name.
         episodes: The folder holds this many episodes in the end; only the missing ones are collected.
-        policy: Choose who acts: `random`, `brownian`, or `controller` (the run's V, M and C).
+        policy: Choose who acts: `random` (uniform actions, each held for some steps), `brownian` (actions that change
+            slowly), or `controller` (the run's V, M and C).
         action_noise: Add correlated noise of at most this standard deviation to C's outputs, for `controller` alone.
             Each episode draws its own deviation, and a rate of bursts of random actions. 0 adds neither.
         max_steps: Truncate an episode after this many steps; without it, the environment's own limit holds.

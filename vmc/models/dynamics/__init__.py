@@ -101,4 +101,7 @@ def _resolve(name: str, place: str) -> Any:
     try:
         return resolve_name(place)
     except (ImportError, AttributeError, ValueError) as error:
-        raise VmcError(f"M of kind {name!r} cannot be imported: {error}.", "Is its module on PYTHONPATH?") from None
+        raise VmcError(
+            f"M of kind {name!r} cannot be imported: {error}.",
+            "Is its module in the current folder, on PYTHONPATH, or installed?",
+        ) from None

@@ -50,7 +50,10 @@ def vision_class(name: str) -> type[Vision]:
     try:
         found = resolve_name(KINDS[name].model if name in KINDS else name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise VmcError(f"V of kind {name!r} cannot be imported: {error}.", "Is its module on PYTHONPATH?") from None
+        raise VmcError(
+            f"V of kind {name!r} cannot be imported: {error}.",
+            "Is its module in the current folder, on PYTHONPATH, or installed?",
+        ) from None
     return check_kind("V", name, found, Vision)  # type: ignore[type-abstract]
 
 
