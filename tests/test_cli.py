@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -46,9 +47,10 @@ def _run(*arguments: str) -> Result:
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vmc", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # A shell starts what is in its background with SIGINT ignored, and so would what that starts.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    command = [sys.executable, "-m", "vmc", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

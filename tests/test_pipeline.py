@@ -219,6 +219,22 @@ def test_a_refused_recipe_leaves_the_one_of_the_run(tmp_path: Path) -> None:
         assert (settings.run / "recipe.toml").read_bytes() == before
 
 
+def test_a_refused_recipe_with_other_data_leaves_the_records(tmp_path: Path) -> None:
+    """The new data are collected before a later stage refuses."""
+    settings = _settings(tmp_path)
+    run_pipeline(settings)
+    before = {name: (settings.run / name).read_bytes() for name in ("recipe.toml", "run.json")}
+    recipe = settings.recipe.adapted(overrides={"train-mdrnn": {"batch_size": 3}})
+    with pytest.raises(VmcError, match="now it is 3"):
+        run_pipeline(replace(settings, recipe=recipe, data=tmp_path / "others"))
+    assert (tmp_path / "others").exists()
+    other_env = replace(settings, recipe=settings.recipe.adapted(env="CartPole-v1"), data=tmp_path / "cartpole")
+    with pytest.raises(VmcError, match=f"was made in {TOY}; now it is CartPole-v1"):
+        run_pipeline(other_env)
+    assert not (tmp_path / "cartpole").exists()
+    assert {name: (settings.run / name).read_bytes() for name in before} == before
+
+
 def test_weights_that_are_missing_are_told_and_can_be_made_again(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     expected = run_pipeline(settings)

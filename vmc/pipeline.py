@@ -15,13 +15,13 @@ from vmc.models.checkpoints import OTHER_SEED
 from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
 from vmc.recipes import DueStage, Recipe, completed, due_stages, load_recipe, to_toml
-from vmc.runs import RECIPE
+from vmc.runs import RECIPE, env_of
 from vmc.stages.collect import collect
 from vmc.stages.evaluate import evaluate_and_keep
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
-from vmc.storage.checkpoint import read_sidecar
+from vmc.storage.checkpoint import has_checkpoint, read_sidecar
 from vmc.storage.files import locked, replacing, sha256_of, write_json
 from vmc.storage.metrics import check_loggers
 from vmc.storage.rollouts import RolloutDataset
@@ -107,6 +107,7 @@ def run_pipeline(settings: PipelineSettings, tell: Callable[[str], None] = _sile
     due = list(due_stages(settings.recipe))
     check_loggers(settings.loggers)
     _check_before_any_work(due)
+    _check_env(settings.run, due[0].settings.env)
     tell = _once(tell)
     with locked(settings.run):
         records = _valid_records(settings, due)
@@ -121,7 +122,7 @@ def run_pipeline(settings: PipelineSettings, tell: Callable[[str], None] = _sile
                         # What comes after was built on what this stage had before: it is run again.
                         del records[position:]
                         records.append(_record(settings, records, stage, result))
-                        write_json(settings.run / _RECORDS, [vars(record) for record in records])
+                        _write_records(settings.run, records)
     return records[: len(due)]
 
 
@@ -166,20 +167,30 @@ def _check_before_any_work(due: list[DueStage]) -> None:
             dynamics_class(stage.settings.dynamics)
 
 
+def _check_env(run: Path, env: str) -> None:
+    """Raises a `VmcError` if the run has a V of another environment."""
+    was = env_of(run) if has_checkpoint(run / _FOLDERS["train-vae"], "best") else None
+    if was not in (None, env):
+        raise VmcError(f"{run} was made in {was}; now it is {env}.", "Give another --run, or the same --env as before.")
+
+
 @contextmanager
 def _kept_recipe(settings: PipelineSettings) -> Iterator[list[DueStage]]:
     """Keeps the recipe in the run's folder; yields a list for the stages that were not done as it asks.
 
-    These have the options that they had before. A recipe that the first stage refuses leaves the one before.
+    These have the options that they had before. Another recipe that a stage refuses leaves the one before, and its
+    records, as long as no model has changed.
     """
     not_done: list[DueStage] = []
-    before, records = _read_recipe(settings.run), _read_records(settings.run)
+    before, records, models = _read_recipe(settings.run), _read_records(settings.run), _models(settings)
     _write_recipe(settings.run, settings.recipe)
     try:
         yield not_done
     except VmcError:
-        if before is not None and _read_records(settings.run) == records:
+        is_another = before is not None and to_toml(completed(before)) != to_toml(completed(settings.recipe))
+        if before is not None and is_another and _models(settings) == models:
             _write_recipe(settings.run, before)
+            _write_records(settings.run, records)
         raise
     if before is not None and not_done:
         _write_recipe(settings.run, _without_what_was_not_done(settings.recipe, before, not_done))
@@ -321,11 +332,19 @@ _FOLDERS = {"train-vae": "vae", "train-mdrnn": "mdrnn", "train-controller": "con
 _CUMULATIVE = _FOLDERS.keys()
 
 
+def _models(settings: PipelineSettings) -> list[str]:
+    return [_output(settings, stage) for stage in _FOLDERS]
+
+
+def _write_records(run: Path, records: list[StageRecord]) -> None:
+    write_json(run / _RECORDS, [vars(record) for record in records])
+
+
 def _read_records(run: Path) -> list[StageRecord]:
     path = run / _RECORDS
     if not path.exists():
         return []
     try:
         return [StageRecord(**record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         raise VmcError(f"{path} is damaged.", "Remove it; the stages themselves know what they have done.") from None

@@ -56,6 +56,20 @@ def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.Mon
     # Another limit, or another controller, has another journal.
     evaluate_controller(toy_settings("test", max_steps=5), toy.data, toy.run, "cpu", 0)
     assert len(ran) == 16
+    # Those of the same controller under the limits before are still there.
+    evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
+    assert len(ran) == 16
+    journal.write_text("{garbage\n")
+    with pytest.raises(VmcError, match="damaged"):
+        evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
+
+
+def test_another_file_is_not_replaced_by_a_result(toy: ToyRun) -> None:
+    file = toy.run / "controller" / "best.json"
+    before = file.read_bytes()
+    with pytest.raises(VmcError, match="is no result of this command"):
+        evaluate_controller(toy_settings("test", episodes=2), toy.data, toy.run, "cpu", 0, file)
+    assert file.read_bytes() == before
 
 
 def test_the_runs_own_result_can_be_left_alone(toy: ToyRun, tmp_path: Path) -> None:

@@ -40,6 +40,19 @@ def test_all_that_is_missing_or_corrupt_in_a_run_is_listed(toy: ToyRun) -> None:
     assert f"Error: {toy.run}: 4 files are missing or corrupt" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["run.json", "vae/config.json", "controller/metrics.jsonl", "mdrnn/report.json"])
+def test_damaged_json_is_a_fault(name: str, toy: ToyRun) -> None:
+    (toy.run / name).write_text("{garbage\n")
+    result = _inspect(toy.run)
+    assert result.exit_code == 1
+    assert str(toy.run / name) in result.stdout
+    assert "1 file is missing or corrupt" in result.stderr
+    if name in ("run.json", "controller/metrics.jsonl"):
+        report = CliRunner().invoke(main, ["report", str(toy.run)])
+        assert report.exit_code == 1
+        assert f"{toy.run / name} is damaged" in report.stderr
+
+
 def test_a_sidecar_that_is_missing_is_a_fault(toy: ToyRun) -> None:
     (toy.run / "vae" / "best.json").unlink()
     result = _inspect(toy.run)
@@ -76,4 +89,4 @@ def test_results_with_other_names_are_listed(toy: ToyRun) -> None:
     (toy.run / "test-temperatures.json").write_text("[]")
     found = _inspect(toy.run)
     assert found.exit_code == 0, found.stderr
-    assert "test-2-episodes-seed-1.json: 1.0 +- 2.0 over 2 episodes on vmc/Toy-v0" in found.stdout
+    assert "test-2-episodes-seed-1.json: 1.0 ± 2.0 over 2 episodes on vmc/Toy-v0" in found.stdout

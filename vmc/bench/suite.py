@@ -26,7 +26,7 @@ from vmc.envs import CARRACING, check_env
 from vmc.executors import available_cores, processor
 from vmc.stages.device import choose_device
 from vmc.storage.checkpoint import versions
-from vmc.storage.files import write_json
+from vmc.storage.files import check_replaceable, write_json
 
 _DRIVING: dict[str, Callable[[int, int], list[Result]]] = {
     "environment": bench_environment,
@@ -49,6 +49,8 @@ def run_benches(names: Sequence[str], rounds: int, steps: int, device_name: str,
     Args:
         path: the JSON file for the results, the machine and the versions; None writes nothing.
     """
+    if path is not None:
+        check_replaceable(path, {"machine", "results"})
     check_env(CARRACING)  # compiles the kernels
     results: list[Result] = []
     device = choose_device(device_name)

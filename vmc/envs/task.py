@@ -175,7 +175,7 @@ def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
             return gym.make(_own_version(str(parsed), parsed.id), **arguments)
     except UserWarning:
         raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
-    except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError) as error:
+    except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError, RuntimeError, OSError) as error:
         raise _unknown(parsed.id, error) from None
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vmc.errors import VmcError
 from vmc.storage.metrics import read_metrics
 
 # Where episodes are played, and how a figure says that.
@@ -43,9 +44,7 @@ class Search:
     @classmethod
     def read(cls, run: Path) -> Search:
         """Reads a run's search; one without lines where there was none."""
-        path = run / "run.json"
-        records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        return cls(read_metrics(run / "controller"), records)
+        return cls(read_metrics(run / "controller"), _read_records(run / "run.json"))
 
     def rounds(self) -> list[list[dict[str, Any]]]:
         """The lines of each round. A round has one V, one M and one place of the fitness: a phase of the search."""
@@ -99,6 +98,13 @@ class Search:
         searches = [record for record in self.records if record["stage"] == "train-controller"]
         returns = [record["metrics"].get("validation return") for record in searches if record["round"] == number]
         return max((value for value in returns if value is not None), default=float("-inf"))
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+    except (OSError, ValueError, TypeError):
+        raise VmcError(f"{path} is damaged.", "Move it away: the curves are drawn without the times in it.") from None
 
 
 def _scored_in(place: str) -> Callable[[dict[str, Any]], bool]:

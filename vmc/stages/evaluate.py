@@ -29,7 +29,14 @@ from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.results import CONTROLLER, Kept, keep, keep_table
 from vmc.stages.settings import EvaluateSettings
 from vmc.storage.checkpoint import versions
-from vmc.storage.files import CannotWriteError, explained_os_errors, replacing, write_json
+from vmc.storage.files import (
+    CannotWriteError,
+    check_replaceable,
+    explained_os_errors,
+    read_json_lines,
+    replacing,
+    write_json,
+)
 
 Row = dict[str, Any]
 
@@ -63,8 +70,10 @@ def evaluate_and_keep(
 
     Raises:
         VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream;
-            `path` cannot be written.
+            `path` cannot be written, or holds something else than a result.
     """
+    if path is not None:
+        check_replaceable(path, {"env", "episodes", "mean"})
     result, own_dream = _evaluate(settings, data, run, device_name, num_workers)
     if path is None:
         return Evaluation(result, keep(result, run, own_dream))
@@ -188,17 +197,19 @@ class _Journal:
     In a folder that cannot be written they are only remembered.
 
     Args:
-        key: what the scores depend on beside the seeds; a journal with another key is replaced.
+        key: what the scores depend on beside the seeds. Its first word is the policy; the episodes of another policy
+            are dropped, and those of the same under other limits are kept.
+
+    Raises:
+        VmcError: the journal is damaged.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._is_writable = path, True
-        self.rows: dict[int, Row] = {}
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        whole = [json.loads(line) for line in lines if line.endswith("\n")]
-        if whole and whole[0] == {"key": key}:
-            self.rows = {row["seed"]: row for row in whole[1:]}
-        kept = [{"key": key}, *self.rows.values()]
+        policy = key.split(maxsplit=1)[0]
+        blocks = {name: rows for name, rows in _read_journal(path).items() if name.startswith(f"{policy} ")}
+        self.rows = blocks.pop(key, {})
+        kept = [line for name, rows in [*blocks.items(), (key, self.rows)] for line in ({"key": name}, *rows.values())]
         with self._if_writable(), replacing(path) as partial_path:
             partial_path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
@@ -214,6 +225,18 @@ class _Journal:
             yield
         except CannotWriteError:
             self._is_writable = False
+
+
+def _read_journal(path: Path) -> dict[str, dict[int, Row]]:
+    """The episodes of each key, by their seeds."""
+    blocks: dict[str, dict[int, Row]] = {}
+    rows: dict[int, Row] = {}
+    for line in read_json_lines(path, "Remove it; its episodes are run again."):
+        if "key" in line:
+            rows = blocks.setdefault(line["key"], {})
+        else:
+            rows[line["seed"]] = line
+    return blocks
 
 
 def _in_the_dream(

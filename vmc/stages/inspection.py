@@ -15,6 +15,7 @@ import numpy as np
 from vmc.errors import VmcError
 from vmc.models.checkpoints import STARTS, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.storage.checkpoint import checkpoint_faults, load_checkpoint
+from vmc.storage.files import read_json_lines
 from vmc.storage.rollouts import RolloutDataset, check_shard
 
 _FOLDERS = {"vae": "V", "mdrnn": "M", "controller": "C"}
@@ -64,6 +65,10 @@ def _parts(path: Path) -> Iterator[Part]:
             yield from _stage(path / folder)
         if (path / "latents.h5").exists():
             yield partial(_hdf5, path / "latents.h5")
+        for file in sorted([path / "run.json", *path.glob("*/config.json"), *path.glob("*/report.json")]):
+            yield partial(_json, file)
+        for file in sorted([*path.glob("*.jsonl"), *path.glob("*/metrics.jsonl")]):
+            yield partial(_json_lines, file)
         for score in sorted(set(path.glob("test*.json")) - set(path.glob("test-temperatures*.json"))):
             yield partial(_score, score)
     elif path.is_dir() and any((path / f"{name}.json").exists() for name in ("best", "latest")):
@@ -167,6 +172,22 @@ def _hdf5(path: Path) -> Iterator[str]:
         raise VmcError(f"{path} cannot be read: {error}.", "Remove it; `vmc train-mdrnn` encodes again.") from None
 
 
+def _json(path: Path) -> Iterator[str]:
+    """Nothing is told of a file that can be read."""
+    try:
+        if path.exists():
+            json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise VmcError(f"{path} is no JSON.", "Move it away, and run its stage again.") from None
+    yield from ()
+
+
+def _json_lines(path: Path) -> Iterator[str]:
+    """Nothing is told of a file that can be read."""
+    read_json_lines(path, "Move it away, and run its stage again.")
+    yield from ()
+
+
 def _score(path: Path) -> Iterator[str]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -174,7 +195,7 @@ def _score(path: Path) -> Iterator[str]:
         count = len(result["episodes"])
     except (ValueError, KeyError, TypeError):
         raise VmcError(f"{path} is no result of `vmc test`.", "Run `vmc test` again.") from None
-    yield f"{path}: {result['mean']:.1f} +- {result['std']:.1f} over {count} episodes {where}"
+    yield f"{path}: {result['mean']:.1f} ± {result['std']:.1f} over {count} episodes {where}"
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,33 @@ def remove_partials(directory: Path) -> None:
     """Removes the temporary files of killed writers; the caller must hold the directory's lock."""
     for partial in directory.glob(f"*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
+
+
+def read_json_lines(path: Path, way_out: str) -> list[dict[str, Any]]:
+    """Reads the JSON objects of a file, one a line; none if there is no file. Ignores a last line that is cut short.
+
+    Raises:
+        VmcError: a line is no JSON object; `way_out` says what to do.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [dict(json.loads(line)) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError, TypeError):
+        raise VmcError(f"{path} is damaged.", way_out) from None
+
+
+def check_replaceable(path: Path, keys: Set[str]) -> None:
+    """Raises a `VmcError` if a file is there that is no JSON object with these keys: it is not ours to replace."""
+    if not path.exists():
+        return
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict) or not keys <= value.keys():
+        raise VmcError(f"{path} exists, and is no result of this command.", "Give another --json.")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from vmc.config import did_you_mean
 from vmc.errors import VmcError
 from vmc.extras import missing, require
-from vmc.storage.files import explained_os_errors, replacing
+from vmc.storage.files import explained_os_errors, read_json_lines, replacing
 
 
 class MetricsLog:
@@ -60,12 +60,8 @@ def _plain(value: Any) -> Any:
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """Reads the lines of a stage's `metrics.jsonl`, if any. Ignores a last line that a kill cut short."""
-    path = directory / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Reads the lines of a stage's `metrics.jsonl`, if any. Raises a `VmcError` if it is damaged."""
+    return read_json_lines(directory / "metrics.jsonl", "Move it away: only the curves before are lost.")
 
 
 def check_loggers(names: Sequence[str]) -> None:

@@ -103,5 +103,5 @@ def _resolve(name: str, place: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(
             f"M of kind {name!r} cannot be imported: {error}.",
-            "Is its module in the current folder, on PYTHONPATH, or installed?",
+            "Give module:Class, of a module that is in the current folder, on PYTHONPATH, or installed.",
         ) from None

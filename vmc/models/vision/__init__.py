@@ -52,7 +52,7 @@ def vision_class(name: str) -> type[Vision]:
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(
             f"V of kind {name!r} cannot be imported: {error}.",
-            "Is its module in the current folder, on PYTHONPATH, or installed?",
+            "Give module:Class, of a module that is in the current folder, on PYTHONPATH, or installed.",
         ) from None
     return check_kind("V", name, found, Vision)  # type: ignore[type-abstract]
 
