@@ -50,7 +50,7 @@ def _start(arguments: list[str]) -> subprocess.Popen[str]:
     # A shell starts what is in its background with SIGINT ignored, and so would what that starts.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "vmc", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)  # noqa: PLW1509
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
