@@ -321,7 +321,18 @@ def generic_dynamics_table() -> str:
     return "\n".join(rows)
 
 
+def contracts_table() -> str:
+    """Rates before and after the contracts of V, M and C."""
+    rows = ["| | | after / before |", "|---|---|---|"]
+    group = None
+    for row in _load("contracts-before-after.json")["rows"]:
+        rows.append(f"| {'' if row['group'] == group else row['group']} | {row['name']} | {row['ratio']:.2f} |")
+        group = row["group"]
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "contracts": contracts_table,
     "summary": summary_table,
     "scores": scores_table,
     "retest": retest_table,
