@@ -47,7 +47,7 @@ class Held:
 
 
 class Recorder:
-    """hardmaru's `extract.py`: drawn anew when the frame's number is a multiple of n, n drawn anew (1 to 10) too."""
+    """hardmaru's `extract.py`: drawn again when the frame's number is a multiple of n, n drawn again (1 to 10) too."""
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng, self._tic = rng, 0

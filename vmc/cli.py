@@ -45,7 +45,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 # `\b` keeps click from joining lines.
 _EPILOG = """\b
-Begin with `vmc run --preset smoke`, or with `vmc list` and `vmc test RUN`.
+Begin with `vmc run --preset quick`, or with `vmc list` and `vmc test RUN`.
 Completion by the tab key: put the line of your shell into its start file.
   bash: eval "$(_VMC_COMPLETE=bash_source vmc)"
   zsh:  eval "$(_VMC_COMPLETE=zsh_source vmc)"

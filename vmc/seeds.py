@@ -6,11 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import sqrt
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from vmc.errors import VmcError
 from vmc.extras import is_installed
@@ -20,10 +17,6 @@ from vmc.runs import TEST
 from vmc.stages.evaluate import summary
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import write_json
-
-# Student's t for a 95% interval, by degrees of freedom from 1 on. With more seeds the normal value is near enough.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-_NORMAL = 1.96
 
 
 def seeded(settings: PipelineSettings, seed: int) -> PipelineSettings:
@@ -90,9 +83,7 @@ def run_seeds(
 
 def over_seeds(means: Sequence[float]) -> dict[str, Any]:
     """Mean, standard deviation and Student's 95% interval over the means of the seeds; one seed has no interval."""
-    mean, freedom = float(np.mean(means)), len(means) - 1
-    if not freedom:
-        return {"mean": mean, "std": None, "ci95": None}
-    std = float(np.std(means, ddof=1))
-    half = (_STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _NORMAL) * std / sqrt(len(means))
-    return {"mean": mean, "std": std, "ci95": [mean - half, mean + half]}
+    if len(means) == 1:
+        return {"mean": float(means[0]), "std": None, "ci95": None}
+    found = summary(means)
+    return {name: found[name] for name in ("mean", "std", "ci95")}

@@ -24,7 +24,7 @@ def test_summary_is_that_of_numpy() -> None:
     found = summary(returns)
     assert found["mean"] == np.mean(returns)
     assert found["std"] == pytest.approx(np.std(returns, ddof=1))
-    half = 1.96 * np.std(returns, ddof=1) / 2
+    half = 3.182 * np.std(returns, ddof=1) / 2  # scipy.stats.t.ppf(0.975, 3)
     assert found["ci95"] == pytest.approx([4 - half, 4 + half])
     assert (found["min"], found["max"]) == (-2, 10)
 

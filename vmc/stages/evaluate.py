@@ -141,10 +141,18 @@ def dream_settings(settings: Any, controller: StoredController) -> DreamSettings
     return DreamSettings(**pick(DreamSettings, settings, DreamSettings(**controller.dream)))
 
 
+# Student's t for a 95% interval, by degrees of freedom from 1 on. With more values the normal one is near enough.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_NORMAL = 1.96
+
+
 def summary(returns: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation (of the sample), normal 95% interval of the mean, min and max."""
-    mean, std = float(np.mean(returns)), float(np.std(returns, ddof=1))
-    half = 1.96 * std / sqrt(len(returns))
+    """Mean, standard deviation (of the sample), 95% interval of the mean, min and max of two returns or more.
+
+    The interval is Student's for up to 16 returns, and the normal one for more.
+    """
+    mean, std, freedom = float(np.mean(returns)), float(np.std(returns, ddof=1)), len(returns) - 1
+    half = (_STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _NORMAL) * std / sqrt(len(returns))
     spread = {"std": std, "ci95": [mean - half, mean + half]}
     return {"mean": mean, **spread, "min": float(min(returns)), "max": float(max(returns))}
 
