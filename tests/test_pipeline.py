@@ -235,6 +235,15 @@ def test_a_refused_recipe_with_other_data_leaves_the_records(tmp_path: Path) -> 
     assert {name: (settings.run / name).read_bytes() for name in before} == before
 
 
+def test_a_damaged_recipe_is_told_and_left(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    run_pipeline(settings)
+    (settings.run / "recipe.toml").write_text("{garbage")
+    with pytest.raises(VmcError, match=r"recipe\.toml, line 1"):
+        run_pipeline(settings)
+    assert (settings.run / "recipe.toml").read_text() == "{garbage"
+
+
 def test_weights_that_are_missing_are_told_and_can_be_made_again(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     expected = run_pipeline(settings)

@@ -202,10 +202,7 @@ def _write_recipe(run: Path, recipe: Recipe) -> None:
 
 
 def _read_recipe(run: Path) -> Recipe | None:
-    try:
-        return load_recipe(run / RECIPE)
-    except VmcError:
-        return None
+    return load_recipe(run / RECIPE) if (run / RECIPE).exists() else None
 
 
 def _without_what_was_not_done(recipe: Recipe, before: Recipe, not_done: list[DueStage]) -> Recipe:
