@@ -536,10 +536,27 @@ def test_inspect_says_what_is_there(toy: ToyRun) -> None:
     _assert_told(_run("inspect", str(Path(__file__).parent)), "no run, checkpoint")
 
 
-def test_pictures_of_a_run(toy: ToyRun) -> None:
-    assert _run("report", "--run", str(toy.run)).exit_code == 0
-    for path in ("vae/curves.png", "mdrnn/curves.png", "controller/fitness.png", "vae/reconstructions.png"):
+def test_the_report_of_a_run_and_its_pictures(toy: ToyRun, tmp_path: Path) -> None:
+    result = _run("report", "--run", str(toy.run))
+    assert result.exit_code == 0, result.stderr
+    names = ("report.html", "vae/curves.png", "mdrnn/curves.png", "controller/fitness.png")
+    assert result.stdout.split() == [str(toy.run / name) for name in names]
+    for path in (*names[1:], "vae/reconstructions.png"):
         assert (toy.run / path).read_bytes().startswith(b"\x89PNG")
+    first = (toy.run / "report.html").read_text(encoding="utf-8")
+    assert _run("report", str(toy.run), "--to", str(tmp_path / "own.html")).exit_code == 0
+    assert (tmp_path / "own.html").read_text(encoding="utf-8") == first
+    _assert_told(_run("report", str(toy.run), "--to", str(tmp_path / "own.txt")), r"does not end with \.html")
+    _assert_told(_run("report", str(tmp_path / "nothing")), "nothing is no folder", "Runs that are there: .*run")
+
+
+def test_several_runs_are_compared(toy: ToyRun) -> None:
+    other = shutil.copytree(toy.run, toy.run.with_name("other"))
+    result = _run("report", str(toy.run), str(other))
+    assert result.exit_code == 0, result.stderr
+    assert Path(result.stdout.strip()).resolve() == (toy.run.parent / "report.html").resolve()
+    assert "Runs compared" in (toy.run.parent / "report.html").read_text(encoding="utf-8")
+    assert _run("report", "--run", str(toy.run), str(other), str(other)).exit_code == 2
 
 
 @pytest.mark.parametrize("ending", ["gif", "mp4"])

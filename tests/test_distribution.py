@@ -38,6 +38,7 @@ def test_the_wheel_runs_from_another_folder(built: Path, tmp_path: Path) -> None
         archive.extractall(site)
     assert {f"{name}.toml" for name in recipe_files()} <= {path.name for path in (site / "vmc" / "recipes").iterdir()}
     assert (site / "vmc" / "py.typed").exists()
+    assert {"page.html", "style.css"} <= {path.name for path in (site / "vmc" / "report" / "templates").iterdir()}
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments: str) -> str:

@@ -15,8 +15,8 @@ from vmc.options import field_help
 from vmc.stages.settings import STAGES, FaithfulnessSettings
 
 ORDER = (
-    *("rollouts", "train-vae", "train-mdrnn", "train-controller", "test", "run", "recipes", "list", "report"),
-    *("inspect", "faithfulness", "ablate", "export", "bench", "doctor"),
+    *("rollouts", "train-vae", "train-mdrnn", "train-controller", "test", "play", "run", "recipes", "list"),
+    *("report", "inspect", "faithfulness", "ablate", "export", "bench", "doctor"),
 )
 
 

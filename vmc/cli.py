@@ -23,6 +23,7 @@ from vmc.options import (
     examples,
     folder_name,
     log_option,
+    page_options,
     settings_for,
     settings_options,
     shared,
@@ -31,6 +32,7 @@ from vmc.recipes import Recipe, load_recipe, recipe_files
 from vmc.runs import RESULTS, find_runs, known_environments
 from vmc.stages.settings import (
     DREAM_OPTIONS,
+    HUMAN,
     STAGES,
     CollectSettings,
     EvaluateSettings,
@@ -90,14 +92,25 @@ def main() -> None:
     epilog=examples("vmc rollouts --episodes 300 --max-steps 200", "vmc rollouts --env CartPole-v1 --policy random")
 )
 @shared(device=False)
+@page_options
 @settings_options(CollectSettings)
-def rollouts(recipe: Recipe, data: Path, run: Path, workers: int, **given: Any) -> None:
-    """Collect episodes of the environment into HDF5 files."""
+def rollouts(
+    recipe: Recipe, data: Path, run: Path, workers: int, host: str, port: int | None, browser: bool, **given: Any
+) -> None:
+    """Collect episodes of the environment into HDF5 files.
+
+    With `--policy human`, you drive them on a web page (the extra `play`).
+    """
     from vmc.stages.collect import collect
 
     settings = settings_for(CollectSettings, recipe, given)
     if given["action_noise"] and settings.policy != "controller":
         raise click.UsageError("--action-noise is of the policy `controller`: give --policy controller, too.")
+    if settings.policy == HUMAN:
+        from vmc.viewer.server import collecting_site, serve
+
+        serve(collecting_site(settings, data), host, port, browser, click.echo)
+        return
     done = collect(settings, data, run, workers)
     rate = f" ({done.added_steps / done.seconds:.0f} steps/s)" if done.added_steps else ""
     if not _told_nothing_to_do(done):
@@ -232,6 +245,23 @@ def test(
     )
 
 
+@main.command(epilog=examples("vmc play", "vmc play results/carracing --port 8080"))
+@click.argument("run_path", required=False, type=_FOLDER, metavar="[RUN]")
+@click.option("--run", type=_FOLDER, help="Play this run, as the argument RUN does.  [default: choose on the page]")
+@click.option("--data", type=_FOLDER, help="Save episodes in this folder.  [default: data/<env>-human]")
+@page_options
+def play(
+    run_path: Path | None, run: Path | None, data: Path | None, host: str, port: int | None, browser: bool
+) -> None:
+    """Drive an agent's environment, and its dream, on a web page.
+
+    Without a RUN, the page offers those in results/. This needs the extra `play`.
+    """
+    from vmc.viewer.server import play_site, serve
+
+    serve(play_site(run_path or run, data), host, port, browser, click.echo)
+
+
 @main.command(
     "run",
     cls=RunCommand,
@@ -326,16 +356,30 @@ def list_runs(folder: Path) -> None:
     click.echo("Any other environment that Gymnasium makes can be given too. `vmc recipes` describes the recipes.")
 
 
-@main.command(epilog=examples("vmc report results/carracing-v3", "vmc report --env CartPole-v1"))
+@main.command(
+    epilog=examples("vmc report results/carracing-v3", "vmc report results/carracing results/dream --to compared.html")
+)
 @shared(data=False, device=False, workers=False, steps_env=False, seed=False, run_argument=True)
-def report(recipe: Recipe, run: Path) -> None:
-    """Plot a run's learning curves as PNG files.
+@click.argument("others", nargs=-1, type=_FOLDER, metavar="[RUN]...")
+@click.option(
+    "--to", type=_FILE, help="Write this .html file.  [default: report.html in the run, or in the folder of all runs]"
+)
+def report(recipe: Recipe, run: Path, others: tuple[Path, ...], to: Path | None) -> None:
+    """Describe a run in one HTML file, or compare several.
 
-    This needs matplotlib (the extra `plots`).
+    The file opens from disk and loads nothing: the recipe, the score, learning curves, reconstructions, a dream beside
+    the real environment, costs, versions, and the command that repeats the run. Without --to, the curves of a single
+    run are also written as PNG files. This needs matplotlib and Jinja2 (the extra `plots`).
     """
     from vmc.report.curves import plot_run
+    from vmc.run_report import comparison_path, report_path, write_comparison, write_report
 
-    for path in plot_run(run):
+    if others:
+        runs = [run, *others]
+        click.echo(f"{write_comparison(runs, to or comparison_path(runs))}")
+        return
+    click.echo(f"{write_report(run, to or report_path(run))}")
+    for path in [] if to else plot_run(run):
         click.echo(f"{path}")
 
 

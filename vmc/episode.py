@@ -116,8 +116,9 @@ def iterate_episode(
     env_seed: int,
     rng: np.random.Generator,
     limits: Limits = Limits(),
+    options: dict[str, Any] | None = None,
 ) -> Iterator[Step]:
-    """Yields the steps of one episode, from `env.reset(seed=env_seed)` to its end.
+    """Yields the steps of one episode, from `env.reset(seed=env_seed, options=options)` to its end.
 
     Args:
         env: a single environment as `vmc.envs.make_env` makes it, whose observations are frames.
@@ -128,7 +129,7 @@ def iterate_episode(
     """
     if limits.max_steps is None and not has_time_limit(env):
         limits = replace(limits, max_steps=DEFAULT_MAX_STEPS)
-    frame, _ = env.reset(seed=env_seed)
+    frame, _ = env.reset(seed=env_seed, options=options)
     policy.reset(rng)
     length = last_reward = 0
     terminated = truncated = False

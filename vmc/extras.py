@@ -14,27 +14,33 @@ VERSION = "0.1.0"
 
 
 class Extra(NamedTuple):
-    """An optional dependency: the package's own name, and the module that it provides."""
+    """An optional dependency: each package's own name, and the module that it provides."""
 
-    title: str
-    module: str
+    titles: tuple[str, ...]
+    modules: tuple[str, ...]
+
+    @property
+    def absent(self) -> list[str]:
+        """The names of the packages that cannot be imported; nothing is imported here."""
+        return [title for title, module in zip(self.titles, self.modules, strict=True) if find_spec(module) is None]
 
 
 # By the names of `[project.optional-dependencies]` in pyproject.toml.
 EXTRAS = {
-    "doom": Extra("ViZDoom", "vizdoom"),
-    "plots": Extra("matplotlib", "matplotlib"),
-    "video": Extra("PyAV", "av"),
-    "tensorboard": Extra("TensorBoard", "tensorboard"),
-    "wandb": Extra("Weights & Biases", "wandb"),
-    "trackio": Extra("Trackio", "trackio"),
-    "torchrl": Extra("TorchRL", "torchrl"),
+    "doom": Extra(("ViZDoom",), ("vizdoom",)),
+    "play": Extra(("Starlette", "uvicorn", "websockets"), ("starlette", "uvicorn", "websockets")),
+    "plots": Extra(("matplotlib", "Jinja2"), ("matplotlib", "jinja2")),
+    "video": Extra(("PyAV",), ("av",)),
+    "tensorboard": Extra(("TensorBoard",), ("tensorboard",)),
+    "wandb": Extra(("Weights & Biases",), ("wandb",)),
+    "trackio": Extra(("Trackio",), ("trackio",)),
+    "torchrl": Extra(("TorchRL",), ("torchrl",)),
 }
 
 
 def is_installed(extra: str) -> bool:
-    """Whether the extra's module can be imported; it is not imported here."""
-    return find_spec(EXTRAS[extra].module) is not None
+    """Whether the extra's modules can be imported; they are not imported here."""
+    return not EXTRAS[extra].absent
 
 
 def install_hint(extra: str) -> str:
@@ -48,8 +54,10 @@ def missing(extra: str, instead: str = "") -> VmcError:
     Args:
         instead: what can be done without it, a phrase such as `give a .gif`.
     """
-    hint = install_hint(extra)
-    return VmcError(f"{EXTRAS[extra].title} is not installed.", f"{hint}; or {instead}." if instead else hint)
+    hint, known = install_hint(extra), EXTRAS[extra]
+    names = " and ".join(known.absent or known.titles)
+    verb = "are" if " and " in names else "is"
+    return VmcError(f"{names} {verb} not installed.", f"{hint}; or {instead}." if instead else hint)
 
 
 def require(extra: str, instead: str = "") -> None:

@@ -38,8 +38,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 # Click's own are as long as `INTEGER RANGE`.
 _METAVARS = {int: "N", float: "X"}
-_COMMON, _WORLD, _PLACES = "Options", "Environment and recipe", "Folders and machine"
-_GROUPS = (_COMMON, _WORLD, _PLACES, *GROUPS)
+_COMMON, _WORLD, _PLACES, _PAGE = "Options", "Environment and recipe", "Folders and machine", "Web page"
+_GROUPS = (_COMMON, _WORLD, _PLACES, _PAGE, *GROUPS)
 
 
 class OrderedGroup(click.Group):
@@ -189,6 +189,26 @@ def log_option(command: Command) -> Command:
     choice = click.Choice([*LOGGERS])
     option = _option("--log", "loggers", multiple=True, type=choice, callback=_installed, help=text, group=_PLACES)
     return option(command)  # type: ignore[no-any-return]
+
+
+def page_options(command: Command) -> Command:
+    """Adds the options of a command that serves a web page: `host`, `port` and `browser`."""
+    options = [
+        _option("--host", default="127.0.0.1", show_default=True, group=_PAGE, help="Serve the page at this address."),
+        _option(
+            "--port",
+            type=click.IntRange(1, 65535),
+            metavar="N",
+            group=_PAGE,
+            help="Serve the page at this port.  [default: the first free one from 8765 on]",
+        ),
+        _option(
+            "--browser/--no-browser", default=True, group=_PAGE, help="Open the page in a browser.  [default: browser]"
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def _installed(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -84,6 +84,16 @@ def summarise(run: Path) -> RunSummary:
     return RunSummary(run, env_of(run), score, models)
 
 
+def require_run(run: Path) -> None:
+    """Raises a `VmcError` if a folder holds no run: it names the runs that are in it or beside it."""
+    if _is_run(run):
+        return
+    found = [each.path for each in find_runs(run) or find_runs(run.parent)]
+    known = f"Runs that are there: {', '.join(map(str, found))}." if found else "To make one: `vmc run`."
+    what = "holds no run" if run.is_dir() else "is no folder"
+    raise VmcError(f"{run} {what}.", known)
+
+
 def require_agent(run: Path) -> None:
     """Raises a `VmcError` if nothing was trained in a run: it names the agents that are there, and how to train one."""
     if has_checkpoint(vae_folder(run), "best"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Environment seeds are 31-bit numbers. The top three bits hold the role of the seed, so a test episode is never equal
 # to a training episode, whatever the run's seed.
 _ENV_SEED_BITS = 28
-_ENV_SEED_ROLES = {"rollouts": 0, "fitness": 1, "validation": 2, "test": 3}
+_ENV_SEED_ROLES = {"rollouts": 0, "fitness": 1, "validation": 2, "test": 3, "play": 4}
 
 
 def _sequence(seed: int, use: str, indices: tuple[int, ...]) -> np.random.SeedSequence:
@@ -52,7 +52,7 @@ def env_seed(seed: int, role: str, *indices: int) -> int:
     """Returns the seed for the `env.reset` of one episode; seeds of different roles are never equal.
 
     Args:
-        role: `rollouts`, `fitness`, `validation` (to choose the best controller) or `test`.
+        role: `rollouts`, `fitness`, `validation` (to choose the best controller), `test` or `play` (by a person).
     """
     low = _ENV_SEED_ROLES[role] << _ENV_SEED_BITS
     draw = _sequence(seed, f"env/{role}", indices).generate_state(1, np.uint32)[0]

@@ -83,6 +83,7 @@ def test_an_episode_is_the_world_stepped_by_hand() -> None:
         seen, reward, terminated, truncated, info = env.step(action[0])
         np.testing.assert_array_equal(seen, torch.cat(state[:2], dim=1)[0])
         assert (reward, terminated, truncated, info) == (step.rewards.item(), action[0, 1] > 0.5, False, {})
+        assert env.termination == step.terminations.item()
 
 
 def test_a_seed_is_a_dream_and_later_episodes_differ() -> None:
@@ -97,6 +98,34 @@ def test_a_seed_is_a_dream_and_later_episodes_differ() -> None:
 
 def _episode(env: DreamEnv, seed: int | None) -> np.ndarray:
     return np.array([env.reset(seed=seed)[0], *(env.step(np.array(GO))[0] for _ in range(5))])
+
+
+def test_a_dream_begins_where_it_is_told_to() -> None:
+    dream = make_dream()
+    env = DreamEnv(dream)
+    for number in (0, 8):
+        seen, _ = env.reset(seed=1, options={"start": number})
+        noise = stream(1, "dream/env").standard_normal(Z, np.float32)
+        expected = dream.starts.means[number].numpy() + np.exp(dream.starts.log_variances[number].numpy() / 2) * noise
+        np.testing.assert_allclose(seen, expected, rtol=1e-6)
+    state = dream.starts.state.rows(slice(3, 4))
+    env.reset(seed=1, options={"state": state})
+    for found, given in zip(env.state, state, strict=True):
+        assert torch.equal(found, given)
+    with pytest.raises(VmcError, match="no recorded moment 9: they are 0 to 8"):
+        env.reset(options={"start": 9})
+
+
+def test_settings_and_state_can_be_changed_between_two_steps() -> None:
+    dream = make_dream()
+    env, hot = DreamEnv(dream), DreamEnv(dream, temperature=3.0)
+    for each in (env, hot):
+        each.reset(seed=1)
+    env.settings = DreamSettings(temperature=3.0)
+    np.testing.assert_array_equal(env.step(np.array(GO))[0], hot.step(np.array(GO))[0])
+    env.state = hot.state.map(torch.zeros_like)
+    assert not env.render_mode
+    assert not env.state[0].any()
 
 
 def test_pixels_are_vs_picture_of_z(tmp_path: Path) -> None:

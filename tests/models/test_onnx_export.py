@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from vmc.envs import FRAME_SHAPE, PREPROCESSING
 from vmc.errors import VmcError
+from vmc.models.chunks import decode_frames
 from vmc.models.dynamics import KINDS as DYNAMICS
 from vmc.models.export import export_graph
 from vmc.models.graph import make_session
 from vmc.models.loading import arrays_of, dynamics_graphs, make_dynamics, make_vision, vision_graphs
 from vmc.models.vision import KINDS as VISIONS
+from vmc.models.vision.contract import Vision
+from vmc.models.vision.decoder import Decoder
 from vmc.storage.rollouts import FrameKind
 
 EXPORTED = [kind for kind in DYNAMICS if not DYNAMICS[kind].has_own_step]
@@ -31,6 +34,20 @@ def _graphs(kind: str) -> dict[str, bytes]:
         return dynamics_graphs(kind, model)
     frame_kind = FrameKind(FRAME_SHAPE, "uint8") if VISIONS[kind].sees == PREPROCESSING else FrameKind((5,), "float32")
     return vision_graphs(model, frame_kind)
+
+
+@pytest.mark.parametrize("kind", [*VISIONS])
+def test_the_decoder_for_one_latent_is_vs_own(kind: str) -> None:
+    vae = _model(kind).eval()
+    assert isinstance(vae, Vision)
+    latent = np.random.default_rng(0).standard_normal(vae.settings.latent_size, np.float32)
+    expected = decode_frames(vae, torch.from_numpy(latent)[None])[0].numpy()
+    found = Decoder(vae).decode(latent)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    # One grey level: a sum may be rounded otherwise.
+    np.testing.assert_allclose(
+        found.astype(float), expected.astype(float), rtol=1e-5, atol=1 if found.ndim > 1 else 1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", [*VISIONS, *EXPORTED, "tiny_dynamics:TinyDynamics"])

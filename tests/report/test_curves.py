@@ -85,6 +85,32 @@ def test_training_has_a_panel_for_each_metric_and_a_star_at_the_epoch_that_was_k
     _assert_complete(figure)
 
 
+def test_a_training_that_diverged_is_drawn_as_far_as_it_has_numbers() -> None:
+    lines = [
+        {"step": 0, "val_loss": 9.0, "val_kl": 1.0},
+        {"step": 1, "val_loss": None, "val_kl": None, "train_kl": None},
+    ]
+    figure = Figure(layout="constrained")
+    draw_training(figure, lines, "Training of V", [Curve("kl", "KL", "nats per frame")])
+    assert "kept: epoch 0" in _labels(figure.axes[0])
+    figure = Figure(layout="constrained")
+    draw_training(figure, lines[1:], "Training of V", [Curve("kl", "KL", "nats per frame")])
+    assert _labels(figure.axes[0]) == []
+
+
+def test_the_papers_score_is_a_line_among_returns_of_the_real_environment() -> None:
+    figure = Figure(layout="constrained")
+    draw_search(figure, Search(two_rounds(), []), (906, "the paper: 906"))
+    real, dream = figure.axes
+    assert list(_line(real, "the paper: 906").get_ydata()) == [906, 906]
+    assert "the paper: 906" not in _labels(dream)
+    figure = Figure(layout="constrained")
+    draw_searches(figure, {"_a $": [Search([a_line(1, **in_reality(5))], [])]}, (906, "the paper: 906"))
+    assert all("the paper: 906" in _labels(axis) for axis in figure.axes)
+    assert r" _a \$" in _labels(figure.axes[0])
+    _assert_complete(figure)
+
+
 def test_a_model_with_metrics_of_its_own_has_its_loss_drawn() -> None:
     figure = Figure(layout="constrained")
     draw_training(figure, [{"step": 0, "val_loss": 1.0}], "Training of M", [Curve("kl", "KL", "nats")])
@@ -144,9 +170,8 @@ def test_the_files_are_written_and_the_callers_style_stays(tmp_path: Path) -> No
     assert dict(mpl.rcParams) == before
 
 
-def test_a_run_without_metrics_is_told(tmp_path: Path) -> None:
-    with pytest.raises(VmcError, match="has no metrics"):
-        plot_run(tmp_path)
+def test_a_run_without_metrics_has_no_curves(tmp_path: Path) -> None:
+    assert plot_run(tmp_path) == []
     with pytest.raises(VmcError, match="No run has validations"):
         plot_seeds([_write(tmp_path / "run", [a_line(1)])], tmp_path / "seeds.png")
 

@@ -15,6 +15,7 @@ from vmc.dream.observations import as_array
 from vmc.dream.settings import DreamSettings
 from vmc.dream.world import DreamWorld
 from vmc.models.dynamics.noise import Noise, NoiseSizes, draw_numbers
+from vmc.models.dynamics.state import State
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,26 +31,31 @@ class DreamBatch:
 
     Attributes:
         state: M's, of N rows.
+        settings: of the steps to come.
+        terminations: M's probability of termination in the last step, (N,).
     """
 
     def __init__(self, dream: TrainedDream, settings: DreamSettings, num_dreams: int) -> None:
-        self._starts, self._space, self._settings = dream.starts, dream.action_space, settings
+        self._starts, self._space, self.settings = dream.starts, dream.action_space, settings
         self._world = DreamWorld(dream.dynamics)
         self._device = dream.starts.means.device
         self._noise = _NoiseBlocks(num_dreams, self._world.noise_sizes)
         latents = torch.zeros(num_dreams, dream.dynamics.settings.latent_size, device=self._device)
         self.state = dream.dynamics.initial(latents).map(torch.clone)  # rows are written to
+        self.terminations = np.zeros(num_dreams, np.float32)
 
-    def begin(self, rows: Bools, generators: Sequence[np.random.Generator]) -> None:
+    def begin(self, rows: Bools, generators: Sequence[np.random.Generator], state: State | None = None) -> None:
         """Begins new episodes of some dreams.
 
         Args:
             rows: which, (N,).
             generators: of all N; those of `rows` are drawn from, now and until the next call.
+            state: to begin at, with a row for each of `rows`; without it, recorded moments are drawn.
         """
         chosen = np.flatnonzero(rows).tolist()
-        drawn = self._starts.draw([generators[row] for row in chosen])
-        self.state.copy_rows(torch.tensor(chosen, device=self._device), drawn)
+        if state is None:
+            state = self._starts.draw([generators[row] for row in chosen])
+        self.state.copy_rows(torch.tensor(chosen, device=self._device), state)
         self._noise.restart(chosen, generators)
 
     def step(self, actions: npt.NDArray[Any], going: Bools) -> tuple[npt.NDArray[np.float64], Bools]:
@@ -69,8 +75,8 @@ class DreamBatch:
         """
         vectors = to_vectors(self._space, actions, len(going))
         noise = Noise(*(torch.from_numpy(numbers).to(self._device) for numbers in self._noise.draw(going)))
-        step = self._world.step(self.state, torch.from_numpy(vectors).to(self._device), noise, self._settings)
-        self.state = step.state
+        step = self._world.step(self.state, torch.from_numpy(vectors).to(self._device), noise, self.settings)
+        self.state, self.terminations = step.state, as_array(step.terminations)
         return as_array(step.rewards.double()), as_array(step.terminated)
 
 

@@ -17,6 +17,7 @@ from vmc.dream.observations import as_array, check_pictures, find_observation
 from vmc.dream.settings import DreamSettings
 from vmc.errors import VmcError
 from vmc.models.chunks import decode_frames
+from vmc.models.dynamics.state import State
 from vmc.seeding import stream
 
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}
@@ -67,12 +68,20 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
-        """Begins at a recorded moment; the same seed gives the same dream. There are no options."""
+        """Begins at a recorded moment; the same seed gives the same dream.
+
+        Args:
+            options: `start`, the number of a recorded moment, or `state`, a state of M with one row; without either,
+                the moment is drawn.
+
+        Raises:
+            VmcError: there is no such moment.
+        """
         super().reset(seed=seed)
         if seed is not None or self._np_random is None:
             assert self.np_random_seed is not None
             self._np_random = stream(self.np_random_seed, STREAM)
-        self._batch.begin(_ONLY, [self.np_random])
+        self._batch.begin(_ONLY, [self.np_random], self._chosen_state(options or {}))
         return self._observe(), {}
 
     def step(self, action: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
@@ -83,6 +92,37 @@ class DreamEnv(gym.Env[npt.NDArray[Any], npt.NDArray[Any]]):
         """
         rewards, terminated = self._batch.step(np.asarray(action)[None], _ONLY)
         return self._observe(), float(rewards[0]), bool(terminated[0]), False, {}
+
+    @property
+    def state(self) -> State:
+        """M's present state, of one row; another one can be set."""
+        return self._batch.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._batch.state = state
+
+    @property
+    def termination(self) -> float:
+        """M's probability that the last step terminates."""
+        return float(self._batch.terminations[0])
+
+    @property
+    def settings(self) -> DreamSettings:
+        """Temperature and termination of the steps to come; others can be set. `gymnasium.make` has the horizon."""
+        return self._batch.settings
+
+    @settings.setter
+    def settings(self, settings: DreamSettings) -> None:
+        self._batch.settings = settings
+
+    def _chosen_state(self, options: dict[str, Any]) -> State | None:
+        if "start" not in options:
+            return options.get("state")
+        number, starts = options["start"], self._dream.starts
+        if not 0 <= number < len(starts):
+            raise VmcError(f"There is no recorded moment {number}: they are 0 to {len(starts) - 1}.")
+        return starts.at(np.array([number]), [self.np_random])
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """V's picture of the present z, uint8 (64, 64, 3)."""

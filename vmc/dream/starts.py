@@ -49,7 +49,11 @@ class DreamStarts:
 
     def draw(self, generators: list[np.random.Generator]) -> State:
         """A state of R rows, one start for each generator, with a z of its own where z is sampled."""
-        drawn = self.selected(np.array([generator.integers(len(self)) for generator in generators]))
+        return self.at(np.array([generator.integers(len(self)) for generator in generators]), generators)
+
+    def at(self, moments: npt.NDArray[np.int64], generators: list[np.random.Generator]) -> State:
+        """The state at these moments, by their positions (R,), with a z of its own where z is sampled."""
+        drawn = self.selected(moments)
         means = latents = drawn.means
         if self.sample_latents:
             noise = np.stack([generator.standard_normal(means.shape[1], np.float32) for generator in generators])

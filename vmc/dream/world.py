@@ -81,7 +81,7 @@ def dream_along(
     noise = draw_noise(rng.spawn(len(actions)), actions.shape[1], world.noise_sizes, actions.device)
     latents, rewards = [], []
     for t, action in enumerate(actions.unbind(dim=1)):
-        step = world.step(state, action, Noise(*(numbers[t] for numbers in noise)), settings)
+        step = world.step(state, action, noise.at(t), settings)
         state = step.state
         latents.append(world.latents(state))
         rewards.append(step.rewards)

@@ -4,6 +4,7 @@ import gymnasium as gym
 
 from vmc.envs.action_map import ActionMap, BoxActionMap, action_map_from_json
 from vmc.envs.drawing import fast_drawing_is_proved, numba_cache, use_official_drawing
+from vmc.envs.keys import Key, Keyboard, at_rest
 from vmc.envs.name import WORDS, env_slug, join_name
 from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
 from vmc.envs.preprocess import FRAME_SHAPE, PREPROCESSING
@@ -18,6 +19,7 @@ from vmc.envs.task import (
     add_task,
     check_env,
     get_task,
+    keyboard_of,
     known_names,
     make_env,
 )
@@ -43,15 +45,19 @@ __all__ = [
     "WORDS",
     "ActionMap",
     "BoxActionMap",
+    "Key",
+    "Keyboard",
     "Task",
     "action_map_from_json",
     "action_map_of",
     "add_task",
+    "at_rest",
     "check_env",
     "env_slug",
     "fast_drawing_is_proved",
     "get_task",
     "join_name",
+    "keyboard_of",
     "known_names",
     "make_env",
     "numba_cache",

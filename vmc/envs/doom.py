@@ -56,7 +56,10 @@ class TakeCover(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
         VmcError: ViZDoom is not installed (at import), or its engine does not start.
     """
 
-    def __init__(self, settings: EngineSettings = EngineSettings()) -> None:
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 35}  # noqa: RUF012
+
+    def __init__(self, settings: EngineSettings = EngineSettings(), render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
         width, height = settings.resolution
         self.observation_space = gym.spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -79,6 +82,10 @@ class TakeCover(gym.Env[npt.NDArray[np.uint8], npt.NDArray[np.float32]]):
         reward = self.game.make_action(_buttons(float(action[0])))
         self._update_picture()
         return self._picture, reward, self.game.is_episode_finished(), False, {}
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """The observation: the engine's picture, (480, 640, 3)."""
+        return self._picture
 
     def close(self) -> None:
         self.game.close()

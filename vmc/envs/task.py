@@ -16,6 +16,7 @@ import numpy as np
 from vmc.envs.action_map import ActionMap, BoxActionMap
 from vmc.envs.actions import action_map_for, with_vector_actions
 from vmc.envs.drawing import announced, fast_drawing_is_proved
+from vmc.envs.keys import DOWN, LEFT, RIGHT, UP, Key, Keyboard, default_keyboard
 from vmc.envs.name import PIXELS, SCALAR_ACTIONS, EnvName, parse_name
 from vmc.envs.observations import preprocessing_of, with_frames
 from vmc.envs.preprocess import PREPROCESSING, warm_up
@@ -45,6 +46,7 @@ class Task:
         latent_size: Z, V's width (`identity` has the vector's own).
         hidden_size: H, M's width.
         controller_inputs: what C sees of z, h and c.
+        keyboard: the keys by which a person acts; None derives them from the action space.
         published: the paper's scores, by the rows of `vmc ablate`.
     """
 
@@ -55,8 +57,25 @@ class Task:
     latent_size: int = 32
     hidden_size: int = 256
     controller_inputs: str = "zh"
+    keyboard: Keyboard | None = None
     published: Mapping[str, str] = field(default_factory=dict)
 
+
+# As `python -m gymnasium.envs.box2d.car_racing`, but for the ramp: a full brake blocks the wheels.
+_DRIVING = (
+    Key(LEFT, "steer left", (-1, 0, 0)),
+    Key(RIGHT, "steer right", (1, 0, 0)),
+    Key(UP, "gas", (0, 1, 0)),
+    Key(DOWN, "brake", (0, 0, 0.8)),
+)
+_SWITCHED_DRIVING = (
+    Key(LEFT, "steer left", 2),
+    Key(RIGHT, "steer right", 1),
+    Key(UP, "gas", 3),
+    Key(DOWN, "brake", 4),
+)
+_LEFT_OR_RIGHT = (Key(LEFT, "left", (-1,)), Key(RIGHT, "right", (1,)))
+_ENGINES = (Key(LEFT, "left engine", 1), Key(UP, "main engine", 2), Key(RIGHT, "right engine", 3))
 
 # By name; `add_task` adds to it. How to train on each is in its recipes (`vmc/recipes`).
 TASKS = {
@@ -65,18 +84,26 @@ TASKS = {
         FAST_CARRACING,
         crop_rows=84,
         action_map=_carracing_action_map,
+        keyboard=Keyboard(_DRIVING, ramp_steps=6),
         # On CarRacing-v0.
         published={"full": "906 ± 21", "v-only": "632 ± 251", "v-only-hidden": "788 ± 141"},
     ),
-    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84),
+    DISCRETE_CARRACING: Task(FAST_CARRACING, crop_rows=84, keyboard=Keyboard(_SWITCHED_DRIVING, rest=0)),
     # Rows 400-479 are the status bar. Sizes: the paper's DoomRNN.
-    TAKE_COVER: Task(OWN_TAKE_COVER, crop_rows=400, latent_size=64, hidden_size=512, controller_inputs="zch"),
+    TAKE_COVER: Task(
+        OWN_TAKE_COVER,
+        crop_rows=400,
+        latent_size=64,
+        hidden_size=512,
+        controller_inputs="zch",
+        keyboard=Keyboard(_LEFT_OR_RIGHT),
+    ),
     "vmc/Toy-v0": Task(latent_size=8, hidden_size=32),
     # What these show is the whole state: a small M suffices, and a small C is soon found.
-    "CartPole-v1": Task(hidden_size=16),
-    "MountainCarContinuous-v0": Task(hidden_size=16),
+    "CartPole-v1": Task(hidden_size=16, keyboard=Keyboard((Key(LEFT, "left", 0), Key(RIGHT, "right", 1)))),
+    "MountainCarContinuous-v0": Task(hidden_size=16, keyboard=Keyboard(_LEFT_OR_RIGHT)),
     "Pendulum-v1": Task(hidden_size=16, controller_inputs="z"),
-    "LunarLander-v3": Task(hidden_size=16, controller_inputs="z"),
+    "LunarLander-v3": Task(hidden_size=16, controller_inputs="z", keyboard=Keyboard(_ENGINES, rest=0)),
     "BipedalWalker-v3": Task(hidden_size=32, controller_inputs="z"),
 }
 
@@ -130,17 +157,21 @@ def check_env(name: str, max_steps: int | None = None) -> str:
     return preprocessing
 
 
-def make_env(name: str) -> gym.Env[Any, Any]:
+def make_env(name: str, rendered: bool = False) -> gym.Env[Any, Any]:
     """A single environment without autoreset, whose observations are frames and whose actions are vectors.
 
     A frame is a picture, uint8 (64, 64, 3), or a vector, float32 (D,). An action is float32 (A,) in a bounded Box;
     a discrete one is a one-hot vector.
 
+    Args:
+        rendered: `env.render()` then gives the environment's own picture, (H, W, 3); not all environments have one,
+            and `env.render_mode` is None for those.
+
     Raises:
         VmcError: no such environment, or one whose observations or actions do not fit.
     """
     task, parsed = get_task(name), parse_name(name)
-    env = _made(name, parsed)
+    env = _made(name, parsed, rendered)
     try:
         env = with_vector_actions(env, SCALAR_ACTIONS in parsed.words)
         if PIXELS in parsed.words:  # `crop_rows` is of the environment's own picture
@@ -164,9 +195,16 @@ def action_map_of(name: str, env: gym.Env[Any, Any]) -> ActionMap:
     return make() if make and is_box else action_map_for(env.action_space)
 
 
-def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
+def keyboard_of(name: str, space: gym.Space[Any]) -> Keyboard:
+    """The keys for an environment from `make_env` with this action space."""
+    assert isinstance(space, gym.spaces.Box)
+    known = get_task(name).keyboard
+    return known if known is not None and known.fits(space) else default_keyboard(space)
+
+
+def _made(name: str, parsed: EnvName, rendered: bool) -> gym.Env[Any, Any]:
     arguments = dict(parsed.arguments)
-    if PIXELS in parsed.words:
+    if PIXELS in parsed.words or rendered:
         arguments["render_mode"] = "rgb_array"
     try:
         with warnings.catch_warnings():
@@ -174,6 +212,8 @@ def _made(name: str, parsed: EnvName) -> gym.Env[Any, Any]:
             warnings.filterwarnings("error", ".*is not in the possible render_modes", UserWarning)
             return gym.make(_own_version(str(parsed), parsed.id), **arguments)
     except UserWarning:
+        if PIXELS not in parsed.words:
+            return _made(name, parsed, rendered=False)
         raise VmcError(f"{name} does not fit: it renders no rgb_array, which --pixels needs.", _WHAT_FITS) from None
     except (gym.error.Error, ImportError, ValueError, TypeError, AttributeError, RuntimeError, OSError) as error:
         raise _unknown(parsed.id, error) from None

@@ -85,6 +85,10 @@ class Agent:
         self._action = self._action_map(outputs if self._noise is None else self._noise(outputs))
         return Decision(self._action, latent, features, outputs)
 
+    def correct(self, action: Action) -> None:
+        """Says that another action (A,) than the last decision's is applied, so that M sees that one."""
+        self._action = action
+
 
 def load_body(run: Path, env: str, inputs: str = "zh", hidden_units: int = 0) -> tuple[Agent, LinearSettings]:
     """An agent without a controller, from a run's V and M, and the shape of a C for it.

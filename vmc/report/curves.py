@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from vmc.report.search import PLACES, Search, Validation
 from vmc.storage.metrics import read_metrics
 
 Lines = Sequence[Mapping[str, Any]]
+TRAINING_HEIGHT, SEARCHES_HEIGHT = 3.6, 4.8  # inches
 
 
 class Curve(NamedTuple):
@@ -27,7 +27,8 @@ class Curve(NamedTuple):
     logarithmic: bool = False
 
 
-_TRAINING_CURVES = {
+# By the stage's folder: the figure's title, and its panels.
+TRAINING_CURVES: dict[str, tuple[str, Sequence[Curve]]] = {
     "vae": (
         "Training of V",
         (
@@ -46,27 +47,28 @@ _TRAINING_CURVES = {
 
 
 def plot_run(run: Path) -> list[Path]:
-    """Plots the logged metrics of the run's stages; returns the paths of the PNGs.
+    """Plots the logged metrics of the run's stages; returns the paths of the PNGs, none where it keeps no metrics.
 
     Raises:
-        VmcError: the run has no metrics, or matplotlib is not installed.
+        VmcError: metrics are damaged, or matplotlib is not installed.
     """
     written = []
-    for folder, (title, curves) in _TRAINING_CURVES.items():
+    for folder, (title, curves) in TRAINING_CURVES.items():
         lines = read_metrics(run / folder)
         if lines:
             path = run / folder / "curves.png"
-            with style.drawn(path, height=3.6) as figure:
+            with style.drawn(path, TRAINING_HEIGHT) as figure:
                 draw_training(figure, lines, title, curves)
             written.append(path)
     search = Search.read(run)
     if search.lines:
         written.append(_plot_search(search, run / "controller" / "fitness.png"))
-    if not written:
-        raise VmcError(
-            f"{run} has no metrics.", "Run `vmc run` or a training stage first. An exported agent keeps no metrics."
-        )
     return written
+
+
+def search_height(search: Search) -> float:
+    """The height of `draw_search`, in inches."""
+    return 1.6 + 2.4 * len(search.places())
 
 
 def draw_training(figure: Any, lines: Lines, title: str, curves: Sequence[Curve]) -> None:
@@ -75,13 +77,15 @@ def draw_training(figure: Any, lines: Lines, title: str, curves: Sequence[Curve]
     A round begins with a validation and without training, at the epoch where the round before ended.
     """
     rounds = _training_rounds(lines)
-    kept = min(rounds[-1], key=lambda line: float(line["val_loss"]))
-    curves = [curve for curve in curves if f"val_{curve.metric}" in kept] or [Curve("loss", "Loss", "")]
+    validated = [line for line in rounds[-1] if line["val_loss"] is not None]  # what diverged has none
+    kept = min(validated, key=lambda line: float(line["val_loss"]), default=None)
+    curves = [curve for curve in curves if f"val_{curve.metric}" in lines[-1]] or [Curve("loss", "Loss", "")]
     for axis, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         for each in rounds:
             _draw_split(axis, each, f"train_{curve.metric}", "training", style.TRAINING)
             _draw_split(axis, each, f"val_{curve.metric}", "validation episodes", style.VALIDATION)
-        style.mark_kept(axis, kept["step"], kept[f"val_{curve.metric}"], f"kept: epoch {kept['step']}")
+        if kept is not None:
+            style.mark_kept(axis, kept["step"], kept[f"val_{curve.metric}"], f"kept: epoch {kept['step']}")
         style.mark_rounds(axis, [each[0]["step"] for each in rounds])
         style.whole_numbers(axis)
         axis.set(xlabel="epoch", ylabel=curve.unit, title=curve.title)
@@ -101,21 +105,24 @@ def _training_rounds(lines: Lines) -> list[list[Mapping[str, Any]]]:
 
 
 def _draw_split(axis: Any, lines: Lines, name: str, label: str, color: str) -> None:
-    points = [(line["step"], line[name]) for line in lines if name in line]
+    points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
     if points:
         axis.plot(*zip(*points, strict=True), color=color, label=label)
 
 
 def _plot_search(search: Search, path: Path) -> Path:
-    with style.drawn(path, height=1.6 + 2.4 * len(search.places())) as figure:
+    with style.drawn(path, search_height(search)) as figure:
         draw_search(figure, search)
     return path
 
 
-def draw_search(figure: Any, search: Search) -> None:
+def draw_search(figure: Any, search: Search, paper: tuple[float, str] | None = None) -> None:
     """Draws returns over generations, a panel for each place: the candidates as a band, and the validations.
 
     A return in the dream is no return in the real environment, so each has an axis of its own.
+
+    Args:
+        paper: the paper's mean return in the real environment and its label, for a line.
     """
     places = search.places()
     kept = search.kept()
@@ -127,6 +134,8 @@ def draw_search(figure: Any, search: Search) -> None:
         if kept is not None and kept[0] == place:
             label = f"kept C: {kept[1].mean_return:.0f}, generation {kept[1].generation}"
             style.mark_kept(axis, kept[1].generation, kept[1].mean_return, label)
+        if place == "real" and paper is not None:
+            style.mark_paper(axis, *paper)
         style.mark_rounds(axis, search.round_starts())
         axis.set(ylabel=f"return in\n{PLACES[place]}")
     _finish_generations(axes, search)
@@ -174,24 +183,39 @@ def plot_searches(runs: Mapping[str, Path | Sequence[Path]], path: Path) -> Path
             if search.validations("real"):
                 _plot_search(search, run / "controller" / "fitness.png")
                 searches.setdefault(label, []).append(search)
-    with style.drawn(path, height=4.8) as figure:
+    with style.drawn(path, SEARCHES_HEIGHT) as figure:
         draw_searches(figure, searches)
     return path
 
 
-def draw_searches(figure: Any, searches: Mapping[str, Sequence[Search]]) -> None:
-    """Draws the searches of each label in two panels, over real frames and over hours."""
+def draw_searches(
+    figure: Any,
+    searches: Mapping[str, Sequence[Search]],
+    paper: tuple[float, str] | None = None,
+    styles: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Draws the searches of each label in two panels, over real frames and over hours.
+
+    Args:
+        paper: the paper's mean return and its label, for a line.
+        styles: a colour and a marker for each label; without them, those of `style.series`.
+    """
     axes = figure.subplots(1, 2, sharey=True)
-    for (label, several), (color, marker) in zip(searches.items(), cycle(style.SERIES), strict=False):
+    styles = styles or style.series(searches)
+    for label, several in searches.items():
+        color, marker = styles[label]
         found = [search.validations("real") for search in several]
         frames = [[(each.real_frames / 1e6, each.mean_return) for each in points] for points in found]
         hours = [[(each.hours, each.mean_return) for each in points] for points in found]
         for axis, curves in zip(axes, (frames, hours), strict=True):
-            _draw_pooled(axis, curves, _with_count(label, len(several)), color, marker)
+            _draw_pooled(axis, curves, _with_count(style.plain(label), len(several)), color, marker)
         for kept in (search.kept() for search in several):
             if kept is not None and kept[0] == "real":
                 style.mark_kept(axes[0], kept[1].real_frames / 1e6, kept[1].mean_return, color=color)
                 style.mark_kept(axes[1], kept[1].hours, kept[1].mean_return, color=color)
+    for axis in axes:
+        if paper is not None:
+            style.mark_paper(axis, *paper)
     axes[0].set(xlabel="real frames (millions)", ylabel="return in the real environment", xlim=(0, None))
     axes[1].set(xlabel="time (hours)", xlim=(0, None))
     axes[1].locator_params(axis="x", nbins=5)

@@ -51,7 +51,8 @@ def _draw_gap(axis: Any, gap: dict[str, Any]) -> None:
     errors = {"xerr": gap["dream_error"], "yerr": gap["real_error"]}
     bars = {"fmt": "none", "color": style.REFERENCE, "elinewidth": 1.2, "label": "standard error of the mean"}
     axis.errorbar(gap["dream"], gap["real"], zorder=1, **bars, **errors)
-    points = axis.scatter(gap["dream"], gap["real"], c=gap["generations"], cmap="viridis", zorder=2)
+    colors = {"c": gap["generations"], "cmap": "viridis", "edgecolors": style.REFERENCE, "linewidths": 0.8}
+    points = axis.scatter(gap["dream"], gap["real"], zorder=2, **colors)
     axis.figure.colorbar(points, ax=axis, label="generation")
     axis.set(
         xlabel="return in the dream",

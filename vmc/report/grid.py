@@ -25,6 +25,6 @@ def save_grid(path: Path, rows: Mapping[str, npt.NDArray[np.uint8]], scale: int 
     parts: list[npt.NDArray[np.uint8]] = []
     for label, frames in rows.items():
         row = side_by_side(frames, scale)
-        parts += [label_strip([label], [row.shape[1]], 0, scale * _FONT_SIZE), row]
+        parts += [label_strip((label,), (row.shape[1],), 0, scale * _FONT_SIZE), row]
     with replacing(path) as partial:
         Image.fromarray(np.concatenate(parts)).save(partial, format="PNG")

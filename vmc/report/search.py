@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,10 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmc.errors import VmcError
+from vmc.storage.files import read_json
 from vmc.storage.metrics import read_metrics
 
 # Where episodes are played, and how a figure says that.
 PLACES = {"real": "the real environment", "dream": "the dream"}
+_WITHOUT_RECORDS = "Move it away: the curves are drawn without the times in it."
+_KEYS = {"round", "stage", "seconds", "metrics"}
 
 
 class Validation(NamedTuple):
@@ -101,10 +103,12 @@ class Search:
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
-    except (OSError, ValueError, TypeError):
-        raise VmcError(f"{path} is damaged.", "Move it away: the curves are drawn without the times in it.") from None
+    records = read_json(path, _WITHOUT_RECORDS)
+    if records is None:
+        return []
+    if not isinstance(records, list) or not all(isinstance(each, dict) and each.keys() >= _KEYS for each in records):
+        raise VmcError(f"{path} is damaged.", _WITHOUT_RECORDS)
+    return records
 
 
 def _scored_in(place: str) -> Callable[[dict[str, Any]], bool]:

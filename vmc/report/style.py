@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vmc.storage.files import replacing
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
 TRAINING = "#E69F00"  # what was optimised: training data, the candidates of a search
 VALIDATION = "#0072B2"  # validation episodes
+TEST = "#56B4E9"  # test episodes
 PREDICTED = "#D55E00"  # what M predicts, dreams
 PERSISTENCE = "#009E73"  # the prediction that nothing changes
 REFERENCE = "#666666"  # chance level, perfect calibration, where a round begins
@@ -51,6 +53,27 @@ STYLE: Any = {
 
 
 @contextmanager
+def empty_figure(height: float, changes: Any = None) -> Iterator[Any]:
+    """Yields an empty figure to draw on and to save.
+
+    Args:
+        height: in inches; the width is `WIDTH`.
+        changes: of the style, a mapping.
+
+    Raises:
+        VmcError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise missing("plots") from None
+    # A figure of its own, without pyplot: the style of the caller's own figures stays as it is.
+    with mpl.rc_context({**STYLE, **(changes or {})}):
+        yield Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+@contextmanager
 def drawn(path: Path, height: float) -> Iterator[Any]:
     """Yields an empty figure to draw on, and then writes it as PNG.
 
@@ -60,24 +83,22 @@ def drawn(path: Path, height: float) -> Iterator[Any]:
     Raises:
         VmcError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise missing("plots") from None
-    # A figure of its own, without pyplot: the style of the caller's own figures stays as it is.
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    with empty_figure(height) as figure:
         yield figure
         with replacing(path) as partial:
             figure.savefig(partial, format="png")
 
 
-def whole_numbers(axis: Any) -> None:
-    """Ticks of the x axis at whole numbers: there is no half generation."""
+def series(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each label. They begin again after the last one."""
+    return dict(zip(labels, cycle(SERIES), strict=False))
+
+
+def whole_numbers(axis: Any, which: str = "x") -> None:
+    """Ticks of the x axis, or the y axis, at whole numbers: there is no half generation."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    getattr(axis, f"{which}axis").set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def logarithmic(axis: Any) -> None:
@@ -88,6 +109,17 @@ def logarithmic(axis: Any) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(ScalarFormatter())
+
+
+def plain(label: str) -> str:
+    """A name as a label, letter by letter: without mathematics between dollar signs; an underscore does not hide it."""
+    return (" " if label.startswith("_") else "") + label.replace("$", r"\$")
+
+
+def mark_paper(axis: Any, value: float, label: str, vertical: bool = False) -> None:
+    """A line at the paper's score; vertical where returns are on the x axis."""
+    draw = axis.axvline if vertical else axis.axhline
+    draw(value, color=REFERENCE, linestyle="--", linewidth=1.5, label=label, zorder=3)
 
 
 def mark_kept(axis: Any, x: float, y: float, label: str | None = None, color: str = KEPT) -> None:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vmc.errors import VmcError
 from vmc.extras import require
-from vmc.report.panels import FONT_SIZE, GAP, label_strip, side_by_side
+from vmc.report.panels import Picture
 from vmc.storage.files import replacing
 
-_FRAMES_PER_SECOND = 50  # CarRacing's rate
-_GIF_KEEP = 5  # a GIF keeps every fifth frame, because viewers limit the rate and files get large
-_GIF_COLORS = 44
+_GIF_RATE = 10.0  # pictures a second at most, because viewers limit the rate and files get large
+_GIF_COLORS = 64
 _GIF_TOLERANCE = 5  # a pixel whose red, green and blue change by no more than this keeps its colour: less to store
 _PALETTE_PICTURES = 16
 
-Picture = npt.NDArray[np.uint8]
-Panels = Mapping[str, npt.NDArray[np.uint8]]
+
+class Video(Protocol):
+    """A video that is being written."""
+
+    def append(self, picture: Picture) -> None:
+        """Adds a picture, uint8 (H, W, 3) with even sides, all of one size."""
+        ...
 
 
 def check_video_path(path: Path) -> None:
@@ -33,62 +37,78 @@ def check_video_path(path: Path) -> None:
         require("video", "give a .gif")
 
 
-def write_video(path: Path, panels: Panels, scale: int = 3) -> None:
-    """Writes a film of panels side by side, each below its label, as .mp4 or .gif, by the suffix of `path`.
+@contextmanager
+def open_video(path: Path, frames_per_second: float) -> Iterator[Video]:
+    """Yields a video to add pictures to; when it is whole it gets its name, .mp4 or .gif.
 
-    Args:
-        panels: frames by the panel's label, uint8 (N, H, W, 3), as many in each panel.
-        scale: frames are enlarged so many times.
+    An MP4 is written as the pictures come. A GIF keeps about ten pictures a second, in memory.
+
+    Raises:
+        VmcError: another ending; PyAV is not installed; no picture; the folder cannot be written.
     """
     check_video_path(path)
     with replacing(path) as partial:
-        if path.suffix == ".mp4":
-            _write_mp4(partial, _pictures(panels, scale))
-        else:
-            kept = _every(panels, _GIF_KEEP)
-            _write_gif(partial, _pictures(kept, scale), _palette(kept))
+        video = (_Mp4 if path.suffix == ".mp4" else _Gif)(partial, frames_per_second)
+        try:
+            yield video
+        finally:
+            video.close()
 
 
-def _every(panels: Panels, number: int) -> dict[str, npt.NDArray[np.uint8]]:
-    return {label: frames[::number] for label, frames in panels.items()}
+def write_video(path: Path, pictures: Iterable[Picture], frames_per_second: float) -> None:
+    """Writes all pictures as .mp4 or .gif, by the suffix of `path`; see `open_video`."""
+    with open_video(path, frames_per_second) as video:
+        for picture in pictures:
+            video.append(picture)
 
 
-def _pictures(panels: Panels, scale: int) -> Iterator[Picture]:
-    """The film's pictures, (H, W, 3), one at a time, so that a long film needs little memory."""
-    widths = [scale * frames.shape[2] for frames in panels.values()]
-    strip = label_strip(list(panels), widths, scale * GAP, scale * FONT_SIZE)
-    for frames in zip(*panels.values(), strict=True):
-        yield np.concatenate([strip, side_by_side(np.stack(frames), scale)])
+class _Mp4:
+    def __init__(self, path: Path, rate: float) -> None:
+        import av
+
+        self._av = av
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream: Any = self._container.add_stream("libx264", rate=round(rate))
+        self._stream.pix_fmt = "yuv420p"
+        self._is_new = True
+
+    def append(self, picture: Picture) -> None:
+        if self._is_new:
+            self._stream.height, self._stream.width = picture.shape[:2]
+            self._is_new = False
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode())
+        self._container.close()
 
 
-def _write_mp4(path: Path, pictures: Iterator[Picture]) -> None:
-    import av
+class _Gif:
+    def __init__(self, path: Path, rate: float) -> None:
+        self._path, self._every = path, max(1, round(rate / _GIF_RATE))
+        self._milliseconds = 1000 * self._every / rate
+        self._pictures: list[Picture] = []
+        self._number = 0
 
-    first = next(pictures)
-    # libx264 accepts only even sides.
-    height, width = (side - side % 2 for side in first.shape[:2])
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in chain([first], pictures):
-            cut = np.ascontiguousarray(picture[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(cut, format="rgb24")))
-        container.mux(stream.encode())
+    def append(self, picture: Picture) -> None:
+        if self._number % self._every == 0:
+            self._pictures.append(picture)
+        self._number += 1
 
+    def close(self) -> None:
+        palette = self._palette()
+        images = [
+            Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+            for picture in _calmed(iter(self._pictures))
+        ]
+        options: dict[str, Any] = {"format": "GIF", "save_all": True, "loop": 0, "duration": self._milliseconds}
+        images[0].save(self._path, append_images=images[1:], **options)
 
-def _palette(panels: Panels) -> Image.Image:
-    """One palette for the whole film, so that colours do not flicker, from a few of its pictures."""
-    number = len(next(iter(panels.values()))) // _PALETTE_PICTURES
-    few = np.concatenate(list(_pictures(_every(panels, max(1, number)), 1)))
-    return Image.fromarray(few).quantize(_GIF_COLORS, Image.Quantize.MAXCOVERAGE, kmeans=2)
-
-
-def _write_gif(path: Path, pictures: Iterator[Picture], palette: Image.Image) -> None:
-    images = [
-        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in _calmed(pictures)
-    ]
-    milliseconds = 1000 * _GIF_KEEP // _FRAMES_PER_SECOND
-    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    def _palette(self) -> Image.Image:
+        """One palette for the whole film, so that colours do not flicker, from a few of its pictures."""
+        few = np.concatenate(self._pictures[:: max(1, len(self._pictures) // _PALETTE_PICTURES)])
+        return Image.fromarray(few).quantize(_GIF_COLORS, Image.Quantize.MAXCOVERAGE, kmeans=2)
 
 
 def _calmed(pictures: Iterator[Picture]) -> Iterator[Picture]:

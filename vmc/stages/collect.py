@@ -23,7 +23,7 @@ from vmc.models.agent import load_agent, load_candidates
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
-from vmc.stages.settings import CollectSettings
+from vmc.stages.settings import HUMAN, CollectSettings
 from vmc.storage.files import locked
 from vmc.storage.rollouts import (
     Episode,
@@ -65,6 +65,8 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         VmcError: a folder of another environment or with other limits, a damaged shard, a folder that cannot be
             written.
     """
+    if settings.policy == HUMAN:
+        raise VmcError("The policy `human` needs a person at a page.", "Run `vmc rollouts --policy human` first.")
     preprocessing = check_env(settings.env, settings.max_steps)
     started = time.monotonic()  # what is compiled at the first start does not count
     with locked(data):

@@ -1,76 +1,116 @@
-"""A film of one test episode: the real frames, what V keeps of them, and M's dream of them."""
+"""A film of one test episode: the environment, what V keeps of it, and M's dream of the same actions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
-import torch
-from torch import Tensor
 
+from vmc.dream.beside import DreamBeside
+from vmc.dream.loading import load_dream
 from vmc.dream.settings import DreamSettings
-from vmc.dream.world import DreamWorld, dream_along
 from vmc.envs import make_env
-from vmc.episode import Limits, Trajectory, iterate_episode
-from vmc.errors import VmcError
-from vmc.models.agent import load_agent
+from vmc.episode import Decision, Frame, Limits, iterate_episode
+from vmc.models.agent import Agent, load_agent
 from vmc.models.checkpoints import vae_checkpoint
-from vmc.models.chunks import decode_frames
-from vmc.models.dynamics.contract import WorldModel
-from vmc.models.loading import load_dynamics, load_vae
+from vmc.report.panels import PANEL_HEIGHT, Picture, film_picture
 from vmc.report.video import check_video_path, write_video
 from vmc.seeding import env_seed, stream
+from vmc.stages.panels import DREAM, ENVIRONMENT, RECONSTRUCTION, Panels, draw_environment, make_panels
 
-# The dream starts again so often, at M's state of the recorded episode; in between it sees only the actions.
-DREAM_STEPS = 100
-PANELS = ("environment", "V's reconstruction", "M's dream")
+# Where the environment names no rate: that of CarRacing.
+_FRAMES_PER_SECOND = 50.0
+# The panels of an MP4 are as high as the environment's own picture, up to this; in pixels.
+_MAX_HEIGHT = 480
+
+
+class FilmStep(NamedTuple):
+    """A frame of an episode, and what V and M make of it.
+
+    Attributes:
+        step: the number of steps before the frame.
+        episode_return: the sum of the rewards before the frame.
+        panels: pictures by their names, uint8 (H, W, 3), each of its own size.
+    """
+
+    step: int
+    episode_return: float
+    panels: dict[str, Picture]
 
 
 def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: int) -> None:
-    """Films the first test episode under the run's C, as three panels, labelled as in `PANELS`.
+    """Films the first test episode under the run's C, as .mp4 or .gif by the suffix of `path`.
 
     Raises:
-        VmcError: V, M or C missing, or they do not belong together; V sees vectors; a file ending that is neither .mp4
-            nor .gif.
+        VmcError: V, M or C missing, or they do not belong together; a file ending that is neither .mp4 nor .gif.
     """
     check_video_path(path)
-    vae_checkpoint(run, env)
-    vae, made_by = load_vae(run)
-    if not vae.decodes_pictures:
-        raise VmcError(
-            f"V of {run} sees vectors: there are no pictures to reconstruct or to dream.",
-            "Leave --video out, or train another run with --pixels.",
-        )
-    trajectory, latents = _record(env, run, max_steps, seed)
-    frames, actions = np.stack(trajectory.frames[:-1]), torch.from_numpy(np.stack(trajectory.actions))
-    dynamics, _ = load_dynamics(run, made_by)
-    dreamed = _dream(dynamics, latents, actions, stream(seed, "film"))
-    pictures = (frames, decode_frames(vae, latents).numpy(), decode_frames(vae, dreamed).numpy())
-    write_video(path, dict(zip(PANELS, pictures, strict=True)))
+    with closing(make_env(env, rendered=True)) as real:
+        steps = film_steps(real, env, run, max_steps, seed)
+        write_video(path, _pictures(steps, grows=path.suffix == ".mp4"), frames_per_second(real))
 
 
-def _record(env_id: str, run: Path, max_steps: int | None, seed: int) -> tuple[Trajectory, Tensor]:
-    """The episode's steps, and the latents that the agent acted on, (T, Z)."""
-    env, trajectory, latents = make_env(env_id), Trajectory(), []
-    number = env_seed(seed, "test", 0)
-    agent = load_agent(run, env_id)
-    for step in iterate_episode(env, agent, number, stream(number, "agent"), Limits(max_steps)):
-        trajectory.append(step)
-        assert step.decision.latent is not None  # an agent's decision
-        latents.append(step.decision.latent)
-    env.close()
-    return trajectory, torch.from_numpy(np.stack(latents))
+def film_steps(env: gym.Env[Any, Any], env_id: str, run: Path, max_steps: int | None, seed: int) -> Iterator[FilmStep]:
+    """The frames of the first test episode under the run's C, but for the last one, which C does not see.
+
+    Args:
+        env: made by `make_env(env_id, rendered=True)`.
+
+    Raises:
+        VmcError: V, M or C missing, or they do not belong together.
+    """
+    vae_checkpoint(run, env_id)
+    dream, number, total = load_dream(run), env_seed(seed, "test", 0), 0.0
+    panels, beside = make_panels(dream.vae), DreamBeside(dream, DreamSettings(), stream(seed, "film"))
+    watched = _Watched(load_agent(run, env_id), env, panels, beside)
+    steps = iterate_episode(env, watched, number, stream(number, "agent"), Limits(max_steps))
+    for length, step in enumerate(steps):
+        yield FilmStep(length, total, watched.pictures)
+        total += step.reward
 
 
-@torch.no_grad()
-def _dream(dynamics: WorldModel, latents: Tensor, actions: Tensor, rng: np.random.Generator) -> Tensor:
-    """The episode as M dreams it, (T, Z), in pieces of `DREAM_STEPS` steps."""
-    world, settings = DreamWorld(dynamics), DreamSettings()
-    state, dreamed = dynamics.initial(latents[:1]), [latents[:1]]
-    for first in range(0, len(actions) - 1, DREAM_STEPS):
-        window = actions[first : min(first + DREAM_STEPS, len(actions) - 1)]
-        steps, _ = dream_along(world, state, window[None], rng, settings)
-        dreamed.append(steps[0])
-        for t, action in enumerate(window, start=first + 1):
-            state = dynamics.observe(state, action[None], latents[t : t + 1])
-    return torch.cat(dreamed)
+class _Watched:
+    """The agent as a `Policy`; each of its frames is drawn before it acts."""
+
+    def __init__(self, agent: Agent, env: gym.Env[Any, Any], panels: Panels, beside: DreamBeside) -> None:
+        self._agent, self._env, self._panels, self._beside = agent, env, panels, beside
+        self.pictures: dict[str, Picture] = {}
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._agent.reset(rng)
+        self._last: Decision | None = None
+
+    def act(self, frame: Frame) -> Decision:
+        decision = self._agent.act(frame)
+        assert decision.latent is not None  # an agent's decision
+        if self._last is None:
+            self._beside.begin(decision.latent)
+        else:
+            self._beside.step(self._last.action, decision.latent)
+        self._last = decision
+        kept, dreamed = self._beside.latents()
+        self._panels.show({RECONSTRUCTION: kept, DREAM: dreamed}, frame)
+        self.pictures = {ENVIRONMENT: draw_environment(self._env, frame, self._panels), **self._panels.draw()}
+        return decision
+
+
+def frames_per_second(env: gym.Env[Any, Any]) -> float:
+    """The environment's own rate."""
+    return float(env.metadata.get("render_fps") or _FRAMES_PER_SECOND)
+
+
+def _pictures(steps: Iterator[FilmStep], grows: bool) -> Iterator[Picture]:
+    """The film's pictures; with `grows`, at the height of the environment's own."""
+    for step in steps:
+        own = len(step.panels[ENVIRONMENT])
+        height = min(max(own, PANEL_HEIGHT), _MAX_HEIGHT) if grows else PANEL_HEIGHT
+        yield film_picture(step.panels, film_caption(step.step, step.episode_return), height)
+
+
+def film_caption(step: int, episode_return: float) -> str:
+    """The line below a film's panels; of a fixed width, so that it does not jump."""
+    return f"step {step:4}    return {episode_return:7.1f}"

@@ -12,6 +12,8 @@ from vmc.models.controller import INPUTS as CONTROLLER_INPUTS
 from vmc.models.dynamics import MIXTURES
 from vmc.policies import POLICIES
 
+# The policy that is a person.
+HUMAN = "human"
 # Groups of options in `--help`; an option without a group is one of the command's common ones. The texts of the options
 # are those of the attributes below, so each is whole sentences.
 CMA_ES, DREAM, ADVANCED = "Search (CMA-ES)", "Dream", "Advanced"
@@ -26,7 +28,7 @@ class CollectSettings:
         env: The environment's name.
         episodes: The folder holds this many episodes in the end; only the missing ones are collected.
         policy: Choose who acts: `random` (uniform actions, each held for some steps), `brownian` (actions that change
-            slowly), or `controller` (the run's V, M and C).
+            slowly), `controller` (the run's V, M and C), or `human` (you, on a web page).
         action_noise: Add correlated noise of at most this standard deviation to C's outputs, for `controller` alone.
             Each episode draws its own deviation, and a rate of bursts of random actions. 0 adds neither.
         max_steps: Truncate an episode after this many steps; without it, the environment's own limit holds.
@@ -36,7 +38,7 @@ class CollectSettings:
 
     env: str
     episodes: int = option(least=1)
-    policy: str = option("brownian", choices=[*POLICIES, "controller"])
+    policy: str = option("brownian", choices=[*POLICIES, "controller", HUMAN])
     action_noise: float = option(0.7, least=0)
     max_steps: int | None = option(None, least=1)
     no_reward_limit: int | None = option(None, least=1)

@@ -89,6 +89,20 @@ def read_json_lines(path: Path, way_out: str) -> list[dict[str, Any]]:
         raise VmcError(f"{path} is damaged.", way_out) from None
 
 
+def read_json(path: Path, way_out: str) -> Any:
+    """Reads a JSON file; None if there is none.
+
+    Raises:
+        VmcError: it is no JSON; `way_out` says what to do.
+    """
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise VmcError(f"{path} is damaged.", way_out) from None
+
+
 def check_replaceable(path: Path, keys: Set[str]) -> None:
     """Raises a `VmcError` if a file is there that is no JSON object with these keys: it is not ours to replace."""
     if not path.exists():

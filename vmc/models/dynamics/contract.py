@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vmc.models.dynamics.noise import Noise, NoiseSizes
 from vmc.models.dynamics.state import State
 from vmc.models.export import export_graph
+from vmc.models.mixture import Mixture
 
 Features = Mapping[str, Tensor]
 
@@ -161,6 +162,10 @@ class WorldModel(nn.Module, ABC):
     @abstractmethod
     def with_latents(self, state: State, latents: Tensor) -> State:
         """The state at the same frame, had V drawn these latents (B, Z)."""
+
+    def distribution(self, state: State) -> Mixture | None:
+        """M's distribution of the state's latents from before it saw them; None where it has no mixture."""
+        return None
 
     @abstractmethod
     def predict(self, batch: SequenceBatch, state: State) -> tuple[Prediction, State]:

@@ -169,6 +169,9 @@ class MDN(WorldModel):
     def with_latents(self, state: State, latents: Tensor) -> State:
         return State((latents, *state[1:]))
 
+    def distribution(self, state: State) -> Mixture:
+        return self.heads(state[1]).mixture
+
     def heads(self, h: Tensor) -> HeadOutputs:
         """The heads' outputs of hidden vectors (..., H)."""
         mixture = mixture_from_outputs(self.mixture(h), self.settings.latent_size, self.settings.num_mixtures)

@@ -32,6 +32,10 @@ class Noise(NamedTuple):
     normal: Tensor
     termination: Tensor
 
+    def at(self, step: int) -> Noise:
+        """One step of the noise of many, (T, B, ...)."""
+        return Noise(*(numbers[step] for numbers in self))
+
 
 def draw_numbers(generator: np.random.Generator, steps: int, sizes: NoiseSizes) -> tuple[Floats, Floats, Floats]:
     """The numbers of T steps of one dream: uniform (T, U), normal (T, N), termination (T,)."""

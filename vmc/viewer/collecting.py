@@ -1,0 +1,108 @@
+"""The page of `vmc rollouts --policy human`: a person drives the missing episodes of a data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from vmc.envs import action_map_of, at_rest, keyboard_of, make_env, preprocessing_of
+from vmc.episode import Limits, Step, iterate_episode
+from vmc.errors import VmcError
+from vmc.seeding import env_seed, stream
+from vmc.stages.film import frames_per_second
+from vmc.stages.settings import CollectSettings
+from vmc.storage.rollouts import Source, present_indices, write_shard
+from vmc.viewer.messages import Begin
+from vmc.viewer.minds import Bare
+from vmc.viewer.recording import human_policy, to_episode
+from vmc.viewer.session import Repeated, Session, Tell, event
+from vmc.viewer.wheel import Wheel
+
+
+class Collector(Session):
+    """Drives one missing episode after another; each is saved when it ends, as a shard of its own.
+
+    Args:
+        data: the folder.
+        finished: called when no episode is missing any more.
+        tell, videos: as for `Session`.
+
+    Raises:
+        VmcError: an environment that a person cannot see.
+    """
+
+    def __init__(
+        self, settings: CollectSettings, data: Path, finished: Callable[[], None], tell: Tell, videos: Path
+    ) -> None:
+        super().__init__(tell, videos)
+        self._settings, self._data, self._finished = settings, data, finished
+        self._env: gym.Env[Any, Any] | None = None
+
+    @property
+    def frames_per_second(self) -> float:
+        return self._clock.speed
+
+    def free(self) -> None:
+        if self._env is not None:
+            self._env.close()
+
+    def play(self, beginning: Begin) -> None:
+        env = self._env = self._env or visible_env(self._settings.env)
+        keyboard = keyboard_of(self._settings.env, env.action_space)
+        assert isinstance(env.action_space, gym.spaces.Box)
+        self._wheel = Wheel(keyboard, env.action_space, person_drives=True)
+        self._clock.speed = frames_per_second(env)
+        keys = [{"name": key.name, "label": key.label} for key in keyboard.keys]
+        size = env.action_space.shape[0]
+        self._tell(
+            event("collecting", env=self._settings.env, keys=keys, action_size=size, steps_per_second=self._clock.speed)
+        )
+        self._clock.paused = True
+        while (missing := self._missing()) is not None:
+            self._index = missing
+            number = env_seed(self._settings.seed, "rollouts", missing)
+            rng = stream(self._settings.seed, "policy/human", missing)
+            limits = Limits(self._settings.max_steps, self._settings.no_reward_limit)
+            mind = Bare(env, at_rest(env.action_space), self.turn)
+            with suppress(Repeated):
+                self.watch(iterate_episode(env, mind, number, rng, limits), mind)
+        self._finished()
+
+    def at_end(self, step: Step) -> None:
+        env, settings = self._env, self._settings
+        assert env is not None
+        limits = {"max_steps": settings.max_steps, "no_reward_limit": settings.no_reward_limit}
+        actions = action_map_of(settings.env, env).to_json()
+        source = Source(settings.env, preprocessing_of(env), actions, {**human_policy(), **limits}, settings.seed)
+        number = env_seed(settings.seed, "rollouts", self._index)
+        episode = to_episode(self._index, self._now.trajectory, number, step.terminated, step.truncated)
+        path = write_shard(self._data, [episode], source)
+        self._tell(event("saved", file=str(path), steps=self._now.steps))
+        if self._missing() is None:
+            self._tell(event("finished"))
+            self._finished()
+
+    def _missing(self) -> int | None:
+        """The first episode that the folder lacks."""
+        present = present_indices(self._data)
+        return next((index for index in range(self._settings.episodes) if index not in present), None)
+
+
+def visible_env(name: str) -> gym.Env[Any, Any]:
+    """The environment with its picture.
+
+    Raises:
+        VmcError: it has none, so that a person cannot drive.
+    """
+    env = make_env(name, rendered=True)
+    if env.render_mode is None and len(env.observation_space.shape or ()) == 1:
+        env.close()
+        raise VmcError(
+            f"{name} shows vectors and renders no picture: a person cannot see it.",
+            "Give its class the render mode `rgb_array`, or choose another --policy.",
+        )
+    return env
