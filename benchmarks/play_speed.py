@@ -1,4 +1,4 @@
-"""Measures `vmc play` in a browser: steps and drawn frames a second, and the time from a key to the frame that shows it.
+"""Measures `vmc play` in a browser: steps and frames a second, and the time from a key to the frame that shows it.
 
 python benchmarks/play_speed.py
 
@@ -9,23 +9,14 @@ machine's cores.
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from play_browser import ROOT, played, wait_for
 
-from vmc.executors import available_cores
+from vmc.executors import available_cores, processor
 from vmc.storage.files import write_json
 
-ROOT = Path(__file__).parents[1]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 # A run, a key that moves, the speed at which keys are timed, and where.
 PLACES = (
     ("results/carracing", "ArrowLeft", "reality"),
@@ -39,32 +30,23 @@ KEYS = 40
 
 def main() -> None:
     """Measures all places, one after another."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    command = [sys.executable, "-m", "vmc", "play", "--no-browser"]
-    environment = os.environ | {"SDL_VIDEODRIVER": "dummy"}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
-    assert server.stdout is not None
-    address = server.stdout.readline().split()[0]
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            rows = [_measure(browser.new_page(), address, *place) for place in PLACES]
-            version = browser.version
-            browser.close()
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
-    machine = {"cores": available_cores(), "processor": platform.processor() or platform.machine()}
-    content = {"command": "python benchmarks/play_speed.py", "chromium": version, "machine": machine, "rows": rows}
+    with played() as (address, browser):
+        rows = [_measure(browser.new_page(), address, *place) for place in PLACES]
+        version = browser.version
+    content = {
+        "command": "python benchmarks/play_speed.py",
+        "chromium": version,
+        "machine": {"processor": processor(), "cores": available_cores()},
+        "rows": rows,
+    }
     write_json(ROOT / "results" / "play.json", content)
     print(json.dumps(rows, indent=1))
 
 
-def _measure(page: Page, address: str, run: str, key: str, world: str) -> dict[str, Any]:
+def _measure(page: Any, address: str, run: str, key: str, world: str) -> dict[str, Any]:
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(f"{address}/?run={run}&world={world}&start=0&seed=1")
-    while not page.evaluate("Boolean(vmc.view && vmc.view.step > 20)"):
-        page.wait_for_timeout(100)
+    wait_for(page, "vmc.view && vmc.view.step > 20")
     own = page.evaluate("vmc.run.steps_per_second")
     latencies = _key_to_frame(page, key)
     page.evaluate("document.getElementById('speed').value = 120")
@@ -89,7 +71,7 @@ def _measure(page: Page, address: str, run: str, key: str, world: str) -> dict[s
     }
 
 
-def _key_to_frame(page: Page, key: str) -> list[float]:
+def _key_to_frame(page: Any, key: str) -> list[float]:
     """Presses and releases a key at odd moments, at the environment's own speed."""
     for number in range(KEYS):
         if page.evaluate("Boolean(vmc.view.ended)"):

@@ -331,8 +331,21 @@ def contracts_table() -> str:
     return "\n".join(rows)
 
 
+def play_table() -> str:
+    """What `vmc play` reaches in a browser."""
+    heads = ("", "own steps/s", "steps/s", "frames drawn/s", "key to frame, median", "90%")
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in _load("play.json")["rows"]:
+        place = f"`{row['run']}`, {row['world']}"
+        rates = (f"{row[name]:.0f}" for name in ("own_steps_per_second", "steps_per_second", "frames_per_second"))
+        times = (f"{row[name]:.0f} ms" for name in ("key_to_frame_ms", "key_to_frame_ms_90"))
+        rows.append(f"| {' | '.join((place, *rates, *times))} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "contracts": contracts_table,
+    "play": play_table,
     "summary": summary_table,
     "scores": scores_table,
     "retest": retest_table,

@@ -27,6 +27,7 @@ RECIPE = "recipe.toml"
 TEST = "test.json"
 _STAGES = {"V": vae_folder, "M": dynamics_folder, "C": controller_folder}
 _PICTURES = (".png", ".gif", ".mp4")
+_NAMED = 8  # runs in a message
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def require_run(run: Path) -> None:
     """Raises a `VmcError` if a folder holds no run: it names the runs that are in it or beside it."""
     if _is_run(run):
         return
-    found = [each.path for each in find_runs(run) or find_runs(run.parent)]
-    known = f"Runs that are there: {', '.join(map(str, found))}." if found else "To make one: `vmc run`."
+    found = [str(each.path) for each in find_runs(run) or find_runs(run.parent)]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    known = f"Runs that are there: {', '.join(found[:_NAMED])}{more}." if found else "To make one: `vmc run`."
     what = "holds no run" if run.is_dir() else "is no folder"
     raise VmcError(f"{run} {what}.", known)
 

@@ -17,6 +17,7 @@ from vmc.run_report import report_path, write_comparison, write_report
 from vmc.stages.evaluate import evaluate_controller
 from vmc.stages.faithfulness import measure_faithfulness
 from vmc.stages.settings import FaithfulnessSettings
+from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
 
 SECTIONS = (
     *("about", "recipe", "score", "curves", "reconstructions", "film", "faithfulness", "costs", "versions", "repeat"),
@@ -115,6 +116,19 @@ def test_stages_that_are_still_to_come_are_told(tmp_path: Path) -> None:
     assert "not finished" in told
     assert "train-controller of round 4, test of round 4" in told
     assert "vmc run --recipe" in told
+
+
+def test_a_search_that_was_stopped_is_told(toy: ToyRun) -> None:
+    latest = load_checkpoint(toy.run / "controller", "latest", "vmc train-controller")
+    info = {**latest.info, "finished": False}
+    save_checkpoint(toy.run / "controller", "latest", info, latest.weights, latest.state)
+    page = _report(toy.run)
+    assert (
+        f"search for C was stopped on its way. It goes on with:\nvmc train-controller --run {toy.run}"
+        in (page.missing["about"][0])
+    )
+    assert not page.missing["curves"]
+    assert "vmc test" in " ".join(page.missing["score"])
 
 
 def test_options_of_another_version_are_told(tmp_path: Path) -> None:

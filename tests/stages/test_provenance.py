@@ -2,8 +2,8 @@ import pytest
 from conftest import ToyRun
 
 from vmc.errors import VmcError
-from vmc.stages.provenance import read_models
-from vmc.storage.checkpoint import load_checkpoint
+from vmc.stages.provenance import interrupted_parts, read_models
+from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_the_parts_of_a_run_and_their_hashes(toy_session: ToyRun) -> None:
@@ -29,3 +29,11 @@ def test_corrupt_weights_are_told_and_a_corrupt_sidecar_is_an_error(toy: ToyRun)
     (toy.run / "vae" / "best.json").write_text("{}")
     with pytest.raises(VmcError, match=r"best\.json"):
         read_models(toy.run)
+
+
+def test_a_search_that_was_stopped_is_told(toy: ToyRun) -> None:
+    assert interrupted_parts(toy.run) == []
+    latest = load_checkpoint(toy.run / "controller", "latest", "vmc train-controller")
+    info = {**latest.info, "finished": False}
+    save_checkpoint(toy.run / "controller", "latest", info, latest.weights, latest.state)
+    assert interrupted_parts(toy.run) == ["C"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TOY, ToyRun
+import torch
+from click.testing import CliRunner
+from conftest import TOY, ToyRun, toy_settings
 from page_client import Page
 
+from vmc.cli import main
 from vmc.envs import make_env
 from vmc.episode import Trajectory, run_episode
 from vmc.models.agent import load_agent
 from vmc.seeding import env_seed, stream
 from vmc.stages.encode import ensure_latents
+from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.rollouts import RolloutDataset
 from vmc.viewer.messages import parse
 from vmc.viewer.player import Player
@@ -181,6 +186,11 @@ def test_what_cannot_be_done_is_told_and_the_page_goes_on(toy_session: ToyRun, t
         assert "Wake up first" in page.event("error")["message"]
         page.send("drag", index=99, value=0)
         assert "no latent 99" in page.event("error")["message"]
+        page.send("drag", index=0, value=1e30)
+        assert "beyond 10" in page.event("error")["message"]
+        page.send("record", format="gif")
+        page.send("record")
+        assert page.event("recorded")["file"].endswith(".gif")
         page.send("begin", run="other")
         assert "no run 'other'" in page.event("error")["message"]
         page.send("begin", run=RUN, world="dream", start=10**6)
@@ -220,7 +230,7 @@ def test_a_recording_is_a_film_that_plays(ending: str, toy_session: ToyRun, tmp_
         name = page.event("recorded")["file"]
     with av.open(str(tmp_path / name)) as film:
         frames = list(film.decode(video=0))
-    assert len(frames) == (12 if ending == "mp4" else 3)
+    assert len(frames) == (13 if ending == "mp4" else 3)
     assert frames[0].width >= 3 * 256
 
 
@@ -232,5 +242,53 @@ def test_a_human_drive_trains_v_and_m_like_any_other(toy: ToyRun, tmp_path: Path
         page.event("saved")
     dataset = RolloutDataset(toy.data)
     assert dataset.sources[dataset.episodes[-1].path].policy["name"] == "human"
-    latents, _ = ensure_latents(toy.run, dataset, __import__("torch").device("cpu"))
+    latents, _ = ensure_latents(toy.run, dataset, torch.device("cpu"))
     assert len(latents.lengths) == len(dataset.episodes)
+
+
+def test_an_m_of_ones_own_plays_and_without_a_controller_the_person_drives(toy: ToyRun, tmp_path: Path) -> None:
+    """Its state is unlike the others', and it has no mixture."""
+    run = tmp_path / "own"
+    shutil.copytree(toy.run / "vae", run / "vae")
+    train_mdrnn(toy_settings("train-mdrnn", dynamics="tiny_dynamics:TinyDynamics", epochs=1), toy.data, run, "cpu")
+    with playing(run, tmp_path / "data") as page:
+        page.send("pause")
+        awake = page.view(paused=True)
+        page.send("fall-asleep")
+        asleep = page.view(world="dream", step=0)
+        page.send("drag", index=0, value=1.0)
+        page.view(world="dream", step=0)
+        page.send("step")
+        page.view(world="dream", step=1, driver="person")
+        page.send("wake-up")
+        page.view(world="reality", step=awake["step"])
+    assert "mixture" not in awake
+    assert asleep["parts"]["z"] == awake["parts"]["z"]
+
+
+@pytest.mark.parametrize(
+    ("given", "picture"),
+    [
+        (["--set", "train-vae.vision=dense", "--set", "train-mdrnn.dynamics=gru"], "jpeg"),
+        (["--pixels", "--set", "train-mdrnn.dynamics=neural-ode"], "rgb"),
+    ],
+)
+def test_vectors_pictures_of_them_and_discrete_actions(given: list[str], picture: str, tmp_path: Path) -> None:
+    """V's and M's panels are lines where the environment shows vectors; the environment shows its own picture."""
+    folders = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, ["run", "--env", "CartPole-v1", "--preset", "smoke", *folders, *given])
+    assert result.exit_code == 0, result.output
+    with playing(tmp_path / "run", tmp_path / "human") as page:
+        page.send("pause")
+        awake = page.view(paused=True)
+        page.send("press", key="ArrowRight", number=1)
+        page.send("step")
+        assert page.view(driver="person")["action"] == [0.0, 1.0]
+        page.send("fall-asleep")
+        page.view(world="dream", step=0)
+        page.send("step")
+        asleep = page.view(world="dream", step=1)
+    kinds = {section["name"]: (section["kind"], section["shape"]) for section in awake["sections"]}
+    assert kinds["environment"] == ("jpeg", [400, 600, 3])
+    assert kinds["V's reconstruction"][0] == kinds["M's dream"][0] == picture
+    assert asleep["action"] == [0.0, 1.0]

@@ -83,8 +83,7 @@ class DreamBeside:
         pair = torch.stack([self._dynamics.latents(self.state), latents], dim=1)
         known = torch.tensor([[reward]], device=self._device)
         batch = SequenceBatch(pair, actions[:, None], known, torch.zeros_like(known), torch.ones_like(known))
-        predicted, _ = self._dynamics.predict(batch, self.state)
-        self.state = self._dynamics.observe(self.state, actions, latents)
+        predicted, self.state = self._dynamics.predict(batch, self.state)
         return Expectation(*(float(part) for part in (predicted.rewards, predicted.terminations, predicted.nll)))
 
     def latents(self) -> Tensor:

@@ -12,7 +12,7 @@ from vmc.report.blocks import Block, Cell, Code, Missing, Section, Table, Text
 from vmc.report.search import PLACES
 from vmc.run_report import commands
 from vmc.run_report.files import RunFiles, rounded, told
-from vmc.stages.provenance import PARTS, Model
+from vmc.stages.provenance import PARTS, Model, interrupted_parts
 from vmc.stages.results import CONTROLLER
 
 _NO_RECIPE = (
@@ -36,6 +36,9 @@ _TOLD: dict[str, dict[str, str]] = {
 
 def about(files: RunFiles) -> Section:
     """The parts of the agent, and what is not done yet."""
+    if files.policy != CONTROLLER:
+        text = f"The policy `{files.policy}` needs no model: there is nothing to train, to dream or to film."
+        return Section("about", "What it is", [Text(text)])
     return Section("about", "What it is", [*_parts(files), *_unfinished(files)])
 
 
@@ -87,6 +90,10 @@ def _unfinished(files: RunFiles) -> Iterator[Block]:
         due = files.origin.due
         listed = ", ".join(due[:3]) + (f" and {len(due) - 3} more" if len(due) > 3 else "")
         yield Missing(f"The recipe is not finished. Still to come: {listed}.", commands.resume(files))
+        return
+    for part in interrupted_parts(files.path):
+        what = "search for C" if part == "C" else f"training of {part}"
+        yield Missing(f"The {what} was stopped on its way. It goes on with:", commands.go_on(files, part))
 
 
 def recipe(files: RunFiles) -> Section:

@@ -21,8 +21,11 @@ def train(files: RunFiles, part: str) -> str:
     """Makes V, M or C: in this folder, or in a new one where it is here already."""
     if part in files.models:
         return train_again(files)
-    if files.has_recipe:
-        return resume(files)
+    return resume(files) if files.has_recipe else go_on(files, part)
+
+
+def go_on(files: RunFiles, part: str) -> str:
+    """The stage that makes V, M or C, alone."""
     return f"{PARTS[part][1]} --run {files.shell_path}"
 
 

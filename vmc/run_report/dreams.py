@@ -120,7 +120,7 @@ def _faithfulness(files: RunFiles) -> Iterator[Block]:
             inline_svg(partial(draw_faithfulness, report=report), 7.2, "faithfulness"),
             "Four panels: M's error of z over dreamed steps; returns in the dream and in the real environment; "
             "predicted against observed reward; predicted against observed termination.",
-            f"`{command}`. The rank correlation of the controllers' returns in both worlds is "
+            f"Made by `{command}`. The rank correlation of the controllers' returns in both worlds is "
             f"{gap['rank_correlation']:.2f}: at 1, the dream orders them as the real environment does.",
         )
         columns = (gap["generations"], gap["dream"], gap["dream_error"], gap["real"], gap["real_error"])

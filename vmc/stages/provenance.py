@@ -55,6 +55,21 @@ def read_models(run: Path) -> dict[str, Model]:
     return {part: _read(*place) for part, place in found.items() if has_checkpoint(place[0], "best")}
 
 
+def interrupted_parts(run: Path) -> list[str]:
+    """Those of V, M and C whose training or search was stopped on its way.
+
+    Raises:
+        VmcError: a checkpoint's JSON is damaged.
+    """
+    places = {part: (place(run), command) for part, (place, command) in PARTS.items()}
+    latest = {part: place for part, place in places.items() if has_checkpoint(place[0], "latest")}
+    return [part for part, (folder, command) in latest.items() if not _is_finished(folder, command)]
+
+
+def _is_finished(folder: Path, command: str) -> bool:
+    return bool(read_sidecar(folder, "latest", command)["info"]["finished"])
+
+
 def _read(folder: Path, command: str) -> Model:
     sidecar = read_sidecar(folder, "best", command)
     about = sidecar["info"], sidecar["versions"], sidecar["files"]["weights"]["sha256"]

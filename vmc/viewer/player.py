@@ -85,6 +85,7 @@ class Player(Session):
             return
         if name not in self._offered:
             raise VmcError(f"There is no run {name!r} on this page.", f"There are: {', '.join(self._offered)}.")
+        self._tell(event("loading", run=name))
         self.free()
         self._loaded = None
         self._run = load_played(self._offered[name])

@@ -123,6 +123,7 @@ def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable
             log_level="warning",
             ws="websockets-sansio",
             ws_max_size=_MAX_MESSAGE,
+            ws_per_message_deflate=False,  # pictures are small or compressed already
             timeout_graceful_shutdown=_CLOSE_SECONDS,
         )
         server = uvicorn.Server(config)

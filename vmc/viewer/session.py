@@ -6,6 +6,7 @@ The package's own loop steps the episodes. A mind (`minds.py`) takes its turn at
 from __future__ import annotations
 
 import json
+import math
 import queue
 import secrets
 import traceback
@@ -43,6 +44,8 @@ from vmc.viewer.wheel import Wheel
 
 # Views that may be under way at once: one is drawn while the next one travels.
 _VIEWS_UNDER_WAY = 2
+# V's latents are about standard normal.
+_MAX_LATENT = 10.0
 
 # Sends text (an event, as JSON) or bytes (a view) to the page.
 Tell = Callable[["str | bytes"], None]
@@ -79,6 +82,11 @@ class EpisodeSoFar:
 def event(kind: str, **content: Any) -> str:
     """A message to the page other than a view."""
     return json.dumps({"type": kind, **content})
+
+
+def _finite(value: float | None) -> float | None:
+    """The number, or None where there is none that JSON knows."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 class Session(ABC):
@@ -149,7 +157,8 @@ class Session(ABC):
                     self._tell(event("error", message="The episode ended by a defect of vmc: see the terminal."))
                     beginning = None
         finally:
-            self._end_film()
+            if self._film is not None:
+                self._film.discard()
             self.free()
 
     @abstractmethod
@@ -226,12 +235,15 @@ class Session(ABC):
     def _arrive(self, mind: Mind) -> None:
         """Shows and records a frame that a mind has just seen."""
         self._mind, self._drawn = mind, None
+        self._film_frame()
+        self.publish()
+
+    def _film_frame(self) -> None:
         if self._film is not None:
             self._pictures.update(self._draw())
             self._film.append(self._pictures, self._now.steps, self._now.episode_return)
             if self._film.is_full:
                 self._end_film()
-        self.publish()
 
     def _note(self, step: Step, mind: Mind) -> None:
         now = self._now
@@ -263,9 +275,9 @@ class Session(ABC):
             "return": now.episode_return,
             "action": now.action,
             "ended": now.ended,
-            "expected_reward": expected.reward if expected else None,
-            "termination": expected.termination if expected else None,
-            "surprise": expected.surprise if expected else None,
+            "expected_reward": _finite(expected and expected.reward),
+            "termination": _finite(expected and expected.termination),
+            "surprise": _finite(expected and expected.surprise),
             "dream_steps": mind.dream_steps,
             "driver": self._driver,
             "paused": self._clock.paused,
@@ -298,6 +310,8 @@ class Session(ABC):
         self._clock.speed = message.steps
 
     def _drag(self, message: Drag) -> None:
+        if abs(message.value) > _MAX_LATENT:
+            raise VmcError(f"A latent of {message.value} is beyond {_MAX_LATENT:.0f}: V and M have seen none such.")
         self._mind.drag(self._latent_index(message.index), message.value)
         self.changed()
 
@@ -323,6 +337,7 @@ class Session(ABC):
             self._pictures = dict(self._draw())
             path = self._videos / f"vmc-{secrets.token_hex(4)}.{message.format}"
             self._film = Film(path, self.frames_per_second, list(self._pictures))
+            self._film_frame()
         self.publish()
 
     def _end_film(self) -> None:

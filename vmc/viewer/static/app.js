@@ -11,7 +11,7 @@ const CANVASES = Object.fromEntries(
   Object.entries(PANELS).map(([name, id]) => [name, byId(`panel-${id}`).querySelector("canvas")]),
 );
 
-const state = { run: null, view: null, pressed: new Map(), number: 0, latencies: [], drawn: 0 };
+const state = { run: null, view: null, pressed: new Map(), number: 0, latencies: [], drawn: 0, told: 0 };
 window.vmc = state; // for tests and the curious
 
 const send = (type, fields) => connection.send(type, fields);
@@ -28,6 +28,8 @@ const connection = new Connection({ onView, onEvent, onClose: () => note("The se
 
 // Views
 
+// Pictures are drawn at every frame, numbers and plots less often: they are read, not followed.
+const TELL_EVERY = 60; // ms
 let pending = null;
 
 function onView(view) {
@@ -42,9 +44,14 @@ function draw() {
   for (const [name, canvas] of Object.entries(CANVASES)) {
     if (view.parts[name]) drawPicture(canvas, view.parts[name]);
   }
-  showWorld(view);
-  showNumbers(view);
-  inside.draw(view);
+  takeTime(view);
+  inside.remember(view);
+  if (view.paused || view.ended || performance.now() - state.told > TELL_EVERY) {
+    state.told = performance.now();
+    showWorld(view);
+    showNumbers(view);
+    inside.draw(view);
+  }
   state.drawn += 1;
   send("ready");
 }
@@ -75,12 +82,15 @@ function showNumbers(view) {
   byId("pause").firstChild.textContent = view.paused ? "Go on " : "Pause ";
   byId("record").setAttribute("aria-pressed", view.recording);
   byId("record").firstChild.textContent = view.recording ? "Stop recording " : "Record ";
+  if (state.latencies.length) byId("latency").textContent = `${Math.round(median(state.latencies.slice(-20)))} ms`;
+}
+
+// From a key to the frame that shows it.
+function takeTime(view) {
   for (const [number, time] of state.pressed) {
     if (number > view.input) continue;
     state.pressed.delete(number);
-    if (view.paused) continue;
-    state.latencies.push(performance.now() - time);
-    byId("latency").textContent = `${Math.round(median(state.latencies.slice(-20)))} ms`;
+    if (!view.paused) state.latencies.push(performance.now() - time);
   }
 }
 
@@ -102,7 +112,14 @@ const EVENTS = {
     byId("where").textContent = "";
     byId("runs").replaceChildren(...runs.map(card));
   },
+  loading: ({ run }) => {
+    byId("where").textContent = `Loading ${run} …`;
+    state.loading = setTimeout(() => {
+      byId("where").textContent += " Some environments are compiled once on a machine: about a minute.";
+    }, 4000);
+  },
   opened: (run) => {
+    clearTimeout(state.loading);
     state.run = run;
     byId("chooser").hidden = true;
     for (const id of ["stage", "run-choice", "share"]) byId(id).hidden = false;

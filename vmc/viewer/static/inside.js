@@ -49,7 +49,6 @@ export class Inside {
   }
 
   draw(view) {
-    this.remember(view);
     const { z, density } = view.parts;
     if (z) this.drawLatents(z);
     const mixture = byId("mixture");
