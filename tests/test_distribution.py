@@ -37,6 +37,10 @@ def test_the_wheel_runs_from_another_folder(built: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     assert {f"{name}.toml" for name in recipe_files()} <= {path.name for path in (site / "vmc" / "recipes").iterdir()}
+    for folder in ("viewer/static", "report/templates"):
+        assert {path.name for path in (ROOT / "vmc" / folder).iterdir()} == {
+            path.name for path in (site / "vmc" / folder).iterdir()
+        }
     assert (site / "vmc" / "py.typed").exists()
     assert {"page.html", "style.css"} <= {path.name for path in (site / "vmc" / "report" / "templates").iterdir()}
     environment = {**os.environ, "PYTHONPATH": str(site)}

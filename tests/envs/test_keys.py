@@ -36,4 +36,4 @@ def test_a_box_that_has_no_zero_rests_at_its_nearest_action() -> None:
     space = gym.spaces.Box(np.array([2, -1], np.float32), np.array([3, 1], np.float32))
     np.testing.assert_array_equal(at_rest(space), [2, 0])
     labels = [key.label for key in default_keyboard(space).keys]
-    assert labels == ["action 0 +", "action 1 +", "action 1 -"]
+    assert labels == ["action 0 +", "action 1 -", "action 1 +"]

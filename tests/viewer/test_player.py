@@ -60,11 +60,14 @@ def test_the_controller_drives_the_episode_that_the_library_drives(toy_session: 
     with playing(toy_session.run, tmp_path / "data", seed=3) as page:
         end = page.until(lambda message: bool(message.get("ended")))
         page.send("save")
+        page.event("saved")
+        page.send("save")  # the same episode, in place of the first
         saved = page.event("saved")
     assert (end["step"], end["return"]) == (expected.episode_length, expected.episode_return)
     assert end["ended"] == ("terminated" if expected.terminated else "truncated")
     (stored,) = RolloutDataset(tmp_path / "data").episodes
     episode = RolloutDataset(tmp_path / "data").read(stored)
+    assert RolloutDataset(tmp_path / "data").sources[stored.path].policy["name"] == "controller"
     assert saved["file"] == str(stored.path)
     np.testing.assert_array_equal(episode.frames, trajectory.frames)
     np.testing.assert_array_equal(episode.actions, trajectory.actions)
@@ -141,8 +144,16 @@ def test_a_dragged_latent_changes_the_picture_at_once(world: str, toy_session: T
         value = -float(np.sign(np.frombuffer(before["parts"]["z"], "<f4")[used])) * 3
         page.send("drag", index=used, value=value)
         after = page.view()
+        page.send("drag", index=used, value=value, held=True)
+        page.view()
+        page.send("step")
+        held = page.view(step=before["step"] + 1)
+        page.send("drag", index=used, value=value)
+        page.send("step")
+        released = page.view(step=before["step"] + 2)
     z = np.frombuffer(after["parts"]["z"], "<f4")
-    assert z[used] == value
+    assert z[used] == np.frombuffer(held["parts"]["z"], "<f4")[used] == value
+    assert np.frombuffer(released["parts"]["z"], "<f4")[used] != value
     assert after["step"] == before["step"]
     assert after["parts"][picture] != before["parts"][picture]
 
@@ -237,11 +248,15 @@ def test_a_recording_is_a_film_that_plays(ending: str, toy_session: ToyRun, tmp_
 def test_a_human_drive_trains_v_and_m_like_any_other(toy: ToyRun, tmp_path: Path) -> None:
     """The saved shard is added to the toy's data, and V encodes it."""
     with playing(toy.run, toy.data) as page:
+        page.send("press", key="ArrowLeft")
+        page.until(lambda message: message.get("driver") == "person")
+        page.send("release")
         page.until(lambda message: bool(message.get("ended")))
         page.send("save")
-        page.event("saved")
+        saved = page.event("saved")
     dataset = RolloutDataset(toy.data)
-    assert dataset.sources[dataset.episodes[-1].path].policy["name"] == "human"
+    assert dataset.sources[dataset.episodes[-1].path].policy["name"] == "human and controller"
+    assert 0 < saved["human_steps"] < saved["steps"]
     latents, _ = ensure_latents(toy.run, dataset, torch.device("cpu"))
     assert len(latents.lengths) == len(dataset.episodes)
 

@@ -121,8 +121,17 @@ def test_a_person_collects_rollouts_until_none_is_missing(tmp_path: Path) -> Non
             page.send("press", key="ArrowRight")
             page.send("pause", paused=False)
             page.event("saved")
-            page.send("again")
+            page.send("again")  # drops what was saved
+            page.send("next")
+            assert "has not ended" in page.event("error")["message"]
             page.event("saved")
+            with opened(address) as second:
+                second.send("begin", run=TOY)
+                assert "is writing to" in second.event("error")["message"]
+            page.send("next")
+            assert page.event("collects") == {"type": "collects", "number": 2, "episodes": 2}
+            page.event("saved")
+            page.send("next")
             page.event("finished")
         assert process.wait(30) == 0
     dataset = RolloutDataset(data)

@@ -17,7 +17,7 @@ from vmc.models.dynamics.noise import draw_noise
 from vmc.models.dynamics.state import State
 
 # The dream begins again so often, at M's state of the real episode; in between it sees only the actions.
-DREAM_STEPS = 100
+DREAM_STEPS = 50
 
 Floats = npt.NDArray[np.float32]
 

@@ -103,7 +103,7 @@ def default_keyboard(space: gym.spaces.Box) -> Keyboard:
 def _pair(space: gym.spaces.Box, dimension: int, names: tuple[str, str]) -> list[Key]:
     """The two keys of a dimension, but those that would change nothing."""
     rest, found = at_rest(space)[dimension], []
-    for name, bound, sign in zip(names, (space.high, space.low), "+-", strict=True):
+    for name, bound, sign in zip(reversed(names), (space.low, space.high), "-+", strict=True):
         effect = np.zeros(space.shape[0])
         effect[dimension] = bound[dimension] - rest
         if effect.any():

@@ -75,6 +75,8 @@ _SWITCHED_DRIVING = (
     Key(DOWN, "brake", 4),
 )
 _LEFT_OR_RIGHT = (Key(LEFT, "left", (-1,)), Key(RIGHT, "right", (1,)))
+# A positive torque turns anticlockwise.
+_TORQUE = (Key(LEFT, "anticlockwise", (2,)), Key(RIGHT, "clockwise", (-2,)))
 _ENGINES = (Key(LEFT, "left engine", 1), Key(UP, "main engine", 2), Key(RIGHT, "right engine", 3))
 
 # By name; `add_task` adds to it. How to train on each is in its recipes (`vmc/recipes`).
@@ -102,7 +104,7 @@ TASKS = {
     # What these show is the whole state: a small M suffices, and a small C is soon found.
     "CartPole-v1": Task(hidden_size=16, keyboard=Keyboard((Key(LEFT, "left", 0), Key(RIGHT, "right", 1)))),
     "MountainCarContinuous-v0": Task(hidden_size=16, keyboard=Keyboard(_LEFT_OR_RIGHT)),
-    "Pendulum-v1": Task(hidden_size=16, controller_inputs="z"),
+    "Pendulum-v1": Task(hidden_size=16, controller_inputs="z", keyboard=Keyboard(_TORQUE)),
     "LunarLander-v3": Task(hidden_size=16, controller_inputs="z", keyboard=Keyboard(_ENGINES, rest=0)),
     "BipedalWalker-v3": Task(hidden_size=32, controller_inputs="z"),
 }

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from vmc.report.panels import PANEL_HEIGHT, Picture
+from vmc.report.panels import PANEL_HEIGHT, Picture, font
 
 # Steps that are shown; a longer history scrolls.
 STEPS = 100
 _WIDTH = 320
+_FONT, _BARS = 11, 64
 _RANGE = 3.0  # units of the spread from the middle of a lane to its edge
 _FINER = 2  # drawn so many times as large, then averaged: Pillow's lines are not smooth
 _PAPER, _LANE, _REFERENCE, _LINE = (255, 255, 255), (232, 232, 232), (170, 170, 170), (0, 114, 178)
@@ -29,13 +30,30 @@ def draw_lines(vectors: Vectors, reference: Vectors | None = None) -> Picture:
     image = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(image)
     lanes = vectors.shape[1]
+    face = font(_FINER * min(_FONT, PANEL_HEIGHT / lanes / 2))
     for lane in range(lanes):
         middle = (lane + 0.5) * height / lanes
         draw.line([(0, middle), (width, middle)], _LANE, _FINER)
+        draw.text((width - _FINER, middle), f"{lane}", _REFERENCE, face, anchor="rs")
         for values, colour in ((reference, _REFERENCE), (vectors, _LINE)):
             if values is not None:
                 draw.line(_points(values[-STEPS:, lane], middle, height / lanes / 2, width), colour, 2 * _FINER)
     return np.asarray(image.reduce(_FINER))
+
+
+def draw_bars(vector: Vectors) -> Picture:
+    """One vector as bars to the left and right, one for each dimension, uint8 (64, 64, 3).
+
+    Args:
+        vector: (D,), in units of each dimension's spread around its centre.
+    """
+    image = Image.new("RGB", (_BARS, _BARS), _PAPER)
+    draw = ImageDraw.Draw(image)
+    middle, step = _BARS / 2, _BARS / len(vector)
+    for lane, value in enumerate((np.clip(vector / _RANGE, -1, 1) * middle).tolist()):
+        left, right = sorted((middle, middle + value))
+        draw.rectangle([left, (lane + 0.15) * step, right + 1, (lane + 0.85) * step], _LINE)
+    return np.asarray(image)
 
 
 def _points(values: Vectors, middle: float, reach: float, width: int) -> list[tuple[float, float]]:

@@ -73,10 +73,10 @@ def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int, font_siz
     height = 2 * round(_LINE_HEIGHT * font_size / 2)
     strip = Image.new("RGB", (sum(widths) + gap * (len(widths) - 1), height), _PAPER)
     draw = ImageDraw.Draw(strip)
-    font = _font(_fitting(labels, widths, font_size))
+    face = font(_fitting(labels, widths, font_size))
     lefts = accumulate(widths, lambda left, width: left + width + gap, initial=0)
     for label, width, left in zip(labels, widths, lefts, strict=False):
-        draw.text((left + width / 2, height / 2), label, fill=_INK, font=font, anchor="mm")
+        draw.text((left + width / 2, height / 2), label, fill=_INK, font=face, anchor="mm")
     return np.asarray(strip)
 
 
@@ -86,11 +86,12 @@ def _gap(height: int) -> Picture:
 
 def _fitting(labels: Sequence[str], widths: Sequence[int], font_size: int) -> float:
     """The font's size at which every label fits above its panel."""
-    font = _font(font_size)
-    shares = (font.getlength(label) / width for label, width in zip(labels, widths, strict=True))
+    face = font(font_size)
+    shares = (face.getlength(label) / width for label, width in zip(labels, widths, strict=True))
     return font_size / max(1.0, *(share / _FILLED for share in shares))
 
 
 @lru_cache(maxsize=16)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font at this size, in pixels."""
     return ImageFont.load_default(size)

@@ -15,16 +15,17 @@ from vmc.errors import VmcError
 from vmc.seeding import env_seed, stream
 from vmc.stages.film import frames_per_second
 from vmc.stages.settings import CollectSettings
-from vmc.storage.rollouts import Source, present_indices, write_shard
-from vmc.viewer.messages import Begin
+from vmc.storage.files import locked
+from vmc.storage.rollouts import Source, present_indices, shard_path, write_shard
+from vmc.viewer.messages import Again, Begin, Next
 from vmc.viewer.minds import Bare
-from vmc.viewer.recording import human_policy, to_episode
-from vmc.viewer.session import Repeated, Session, Tell, event
+from vmc.viewer.recording import policy_of, to_episode
+from vmc.viewer.session import Left, Repeated, Session, Tell, event
 from vmc.viewer.wheel import Wheel
 
 
 class Collector(Session):
-    """Drives one missing episode after another; each is saved when it ends, as a shard of its own.
+    """One missing episode after another; each is saved when it ends, as a shard of its own, and can be dropped then.
 
     Args:
         data: the folder.
@@ -41,6 +42,8 @@ class Collector(Session):
         super().__init__(tell, videos)
         self._settings, self._data, self._finished = settings, data, finished
         self._env: gym.Env[Any, Any] | None = None
+        self._index = 0
+        self._handlers |= {Again: self._drop, Next: self._go_on}
 
     @property
     def frames_per_second(self) -> float:
@@ -49,8 +52,16 @@ class Collector(Session):
     def free(self) -> None:
         if self._env is not None:
             self._env.close()
+            if self._missing() is None:
+                self._finished()
 
     def play(self, beginning: Begin) -> None:
+        with locked(self._data):  # also against a second page, which would drive the same episode
+            self._collect()
+        self._tell(event("finished"))
+        raise Left(None)
+
+    def _collect(self) -> None:
         env = self._env = self._env or visible_env(self._settings.env)
         keyboard = keyboard_of(self._settings.env, env.action_space)
         assert isinstance(env.action_space, gym.spaces.Box)
@@ -64,27 +75,36 @@ class Collector(Session):
         self._clock.paused = True
         while (missing := self._missing()) is not None:
             self._index = missing
+            self._tell(event("collects", number=missing + 1, episodes=self._settings.episodes))
             number = env_seed(self._settings.seed, "rollouts", missing)
             rng = stream(self._settings.seed, "policy/human", missing)
             limits = Limits(self._settings.max_steps, self._settings.no_reward_limit)
             mind = Bare(env, at_rest(env.action_space), self.turn)
             with suppress(Repeated):
                 self.watch(iterate_episode(env, mind, number, rng, limits), mind)
-        self._finished()
 
     def at_end(self, step: Step) -> None:
         env, settings = self._env, self._settings
         assert env is not None
         limits = {"max_steps": settings.max_steps, "no_reward_limit": settings.no_reward_limit}
         actions = action_map_of(settings.env, env).to_json()
-        source = Source(settings.env, preprocessing_of(env), actions, {**human_policy(), **limits}, settings.seed)
+        policy = policy_of(self._now.steps, self._now.steps) | limits
+        source = Source(settings.env, preprocessing_of(env), actions, policy, settings.seed)
         number = env_seed(settings.seed, "rollouts", self._index)
         episode = to_episode(self._index, self._now.trajectory, number, step.terminated, step.truncated)
         path = write_shard(self._data, [episode], source)
-        self._tell(event("saved", file=str(path), steps=self._now.steps))
-        if self._missing() is None:
-            self._tell(event("finished"))
-            self._finished()
+        self._tell(event("saved", file=str(path), steps=self._now.steps, human_steps=self._now.steps))
+
+    def _drop(self, message: Again) -> None:
+        """Drops the episode, also when it has ended and was saved, and begins it again."""
+        if self._now.ended:
+            shard_path(self._data, [self._index]).unlink(missing_ok=True)
+        raise Repeated
+
+    def _go_on(self, message: Next) -> None:
+        if not self._now.ended:
+            raise VmcError("The episode has not ended yet.", "Drive on; Again drops it.")
+        raise Repeated
 
     def _missing(self) -> int | None:
         """The first episode that the folder lacks."""

@@ -42,6 +42,11 @@ class Again:
 
 
 @dataclass(frozen=True)
+class Next:
+    """Goes on to the next episode that is to be collected."""
+
+
+@dataclass(frozen=True)
 class Press:
     """Presses a key.
 
@@ -112,10 +117,15 @@ class Speed:
 
 @dataclass(frozen=True)
 class Drag:
-    """Sets one latent of the present frame."""
+    """Sets one latent of the present frame.
+
+    Attributes:
+        held: also those of the next frames, until a message without it.
+    """
 
     index: int = option(least=0)
     value: float = 0.0
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,7 @@ class Ready:
 MESSAGES: dict[str, type[Any]] = {
     "begin": Begin,
     "again": Again,
+    "next": Next,
     "press": Press,
     "release": Release,
     "drive": Drive,

@@ -74,8 +74,8 @@ class Mind(Protocol):
         """What the models hold; None without models."""
         ...
 
-    def drag(self, index: int, value: float) -> None:
-        """Sets one latent of the present frame."""
+    def drag(self, index: int, value: float, held: bool = False) -> None:
+        """Sets one latent of the present frame; `held`, also of the next ones, until it is called without that."""
         ...
 
     def use(self, settings: DreamSettings) -> None:
@@ -102,6 +102,7 @@ class Awake:
         self._run, self._env, self.beside, self._turn = run, env, beside, turn
         self._panels = make_panels(run.dream.vae)
         self._decision: Decision
+        self._held: tuple[int, float] | None = None
         self.expected: Expectation | None = None
         self.last_reward = 0.0
 
@@ -131,7 +132,7 @@ class Awake:
             self.beside.begin(latent)
         else:
             self.expected = self.beside.step(self._action, latent, self.last_reward)
-        self._latent = latent
+        self._latent = latent if self._held is None else _with(latent, *self._held)
         self._show(again=False)
 
     def pictures(self) -> dict[str, Picture]:
@@ -143,10 +144,10 @@ class Awake:
         mixture = self._run.dream.dynamics.distribution(self.beside.state)
         return Inside(self._latent, features, self._decision.outputs, mixture)
 
-    def drag(self, index: int, value: float) -> None:
+    def drag(self, index: int, value: float, held: bool = False) -> None:
         """Changes V's picture of this frame, and nothing that M or C see: their frame is real."""
-        self._latent = self._latent.copy()
-        self._latent[index] = value
+        self._held = (index, value) if held else None
+        self._latent = _with(self._latent, index, value)
         self._show(again=True)
 
     def use(self, settings: DreamSettings) -> None:
@@ -179,6 +180,7 @@ class Asleep:
     def __init__(self, run: PlayedRun, env: DreamEnv, turn: Turn) -> None:
         self._run, self._env, self._turn = run, env, turn
         self._panels = make_panels(run.dream.vae)
+        self._held: tuple[int, float] | None = None
         self.expected: Expectation | None = None
         self.last_reward = 0.0
 
@@ -195,6 +197,8 @@ class Asleep:
     def see(self, frame: Frame) -> None:
         expected = Expectation(self.last_reward, self._env.termination, None)
         self.expected, self._at_first_frame = None if self._at_first_frame else expected, False
+        if self._held is not None:
+            self._set_latent(*self._held)
         self._decide()
         self._show(again=False)
 
@@ -210,14 +214,18 @@ class Asleep:
         mixture = self._run.dream.dynamics.distribution(self._env.state)
         return Inside(decision.latent, features, decision.outputs, mixture)
 
-    def drag(self, index: int, value: float) -> None:
+    def drag(self, index: int, value: float, held: bool = False) -> None:
         """Changes the dream: M and C go on from this latent."""
+        self._held = (index, value) if held else None
+        self._set_latent(index, value)
+        self._decide()
+        self._show(again=True)
+
+    def _set_latent(self, index: int, value: float) -> None:
         dynamics = self._run.dream.dynamics
         latents = dynamics.latents(self._env.state).clone()
         latents[0, index] = value
         self._env.state = dynamics.with_latents(self._env.state, latents)
-        self._decide()
-        self._show(again=True)
 
     def use(self, settings: DreamSettings) -> None:
         self._env.settings = settings
@@ -266,8 +274,15 @@ class Bare:
     def inside(self) -> None:
         return None
 
-    def drag(self, index: int, value: float) -> None:
+    def drag(self, index: int, value: float, held: bool = False) -> None:
         """There is no latent."""
 
     def use(self, settings: DreamSettings) -> None:
         """There is no dream."""
+
+
+def _with(latent: Floats, index: int, value: float) -> Floats:
+    """A copy of z with another number in it."""
+    changed: Floats = latent.copy()
+    changed[index] = value
+    return changed

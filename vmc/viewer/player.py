@@ -25,7 +25,7 @@ from vmc.stages.film import frames_per_second
 from vmc.storage.rollouts import Source
 from vmc.viewer.messages import DREAM, REALITY, Align, Begin, Dreaming, FallAsleep, Save, WakeUp
 from vmc.viewer.minds import Asleep, Awake
-from vmc.viewer.recording import human_data_folder, human_policy, save_episode
+from vmc.viewer.recording import human_data_folder, policy_of, save_episode
 from vmc.viewer.runs import PlayedRun, describe, load_played
 from vmc.viewer.session import Left, Repeated, Session, Tell, event
 from vmc.viewer.wheel import Wheel
@@ -161,8 +161,10 @@ class Player(Session):
         assert self._env is not None
         run, now, seed = self._run, self._now, env_seed(self._beginning.seed, "play", 0)
         actions = action_map_of(run.env, self._env).to_json()
-        policy = human_policy(run.agent.source)
+        policy = policy_of(now.steps, now.human_steps, run.agent.source)
         source = Source(run.env, preprocessing_of(self._env), actions, policy, self._beginning.seed)
-        folder = self._data or human_data_folder(run.env)
-        path = save_episode(folder, now.trajectory, seed, now.ended == "terminated", now.ended != "terminated", source)
-        self._tell(event("saved", file=str(path), steps=now.steps))
+        folder, terminated = self._data or human_data_folder(run.env), now.ended == "terminated"
+        path, now.saved_as = save_episode(
+            folder, now.saved_as, now.trajectory, seed, terminated, not terminated, source
+        )
+        self._tell(event("saved", file=str(path), steps=now.steps, human_steps=now.human_steps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from vmc.episode import Trajectory
 from vmc.errors import VmcError
 from vmc.report.panels import Picture, film_picture
 from vmc.report.video import open_video
-from vmc.stages.film import film_caption
+from vmc.stages.settings import HUMAN
+from vmc.storage.files import locked
 from vmc.storage.rollouts import Episode, RolloutDataset, Source, check_env_matches, present_indices, write_shard
 
 # A GIF is made in memory: a minute at 50 steps a second.
@@ -42,10 +44,9 @@ class Film:
         """Whether no more steps fit."""
         return self._steps >= MAX_STEPS[self.path.suffix[1:]]
 
-    def append(self, pictures: Mapping[str, Picture], step: int, episode_return: float) -> None:
+    def append(self, pictures: Mapping[str, Picture], caption: str) -> None:
         """Adds a step."""
-        panels = {name: pictures[name] for name in self._panels}
-        self._video.append(film_picture(panels, film_caption(step, episode_return)))
+        self._video.append(film_picture({name: pictures[name] for name in self._panels}, caption))
         self._steps += 1
 
     def close(self) -> None:
@@ -58,21 +59,37 @@ class Film:
         self.path.unlink(missing_ok=True)
 
 
+# Pages of one server save one after another; `locked` keeps other processes out.
+_SAVING = Lock()
+
+
 def save_episode(
-    data: Path, trajectory: Trajectory, env_seed: int, terminated: bool, truncated: bool, source: Source
-) -> Path:
-    """Adds an episode to a data folder, with the next free number; returns the shard's path.
+    data: Path,
+    number: int | None,
+    trajectory: Trajectory,
+    env_seed: int,
+    terminated: bool,
+    truncated: bool,
+    source: Source,
+) -> tuple[Path, int]:
+    """Adds an episode to a data folder; returns the shard's path and the episode's number.
+
+    Args:
+        number: the episode's, if it was saved before: it is then replaced; None takes the next free one.
 
     Raises:
-        VmcError: it has no step; the folder is of another environment, or cannot be written.
+        VmcError: it has no step; the folder is of another environment, is in use, or cannot be written.
     """
     if not trajectory.rewards:
         raise VmcError("The episode has no step yet: there is nothing to save.")
-    present = present_indices(data)
-    if present:
-        check_env_matches(RolloutDataset(data), source.env, [source.preprocessing])
-    index = max(present, default=-1) + 1
-    return write_shard(data, [to_episode(index, trajectory, env_seed, terminated, truncated)], source)
+    with _SAVING, locked(data):
+        present = present_indices(data)
+        if present:
+            check_env_matches(RolloutDataset(data), source.env, [source.preprocessing])
+        if number is None:
+            number = max(present, default=-1) + 1
+        episode = to_episode(number, trajectory, env_seed, terminated, truncated)
+        return write_shard(data, [episode], source), number
 
 
 def to_episode(index: int, trajectory: Trajectory, env_seed: int, terminated: bool, truncated: bool) -> Episode:
@@ -86,10 +103,14 @@ def human_data_folder(env: str) -> Path:
     return Path("data") / f"{env_slug(env)}-human"
 
 
-def human_policy(controllers: Any = None) -> dict[str, Any]:
-    """How a shard describes a person's episodes.
+def policy_of(steps: int, human_steps: int, controllers: Any = None) -> dict[str, Any]:
+    """How a shard describes who acted in an episode: `human`, `controller`, or `human and controller`.
 
     Args:
-        controllers: the hashes of V, M and C that drove when the keys rested; None without.
+        human_steps: those in which the person acted.
+        controllers: the hashes of V, M and C; None without.
     """
-    return {"name": "human", "max_steps": None, "no_reward_limit": None, "controllers": controllers}
+    acted = {HUMAN: human_steps > 0, "controller": human_steps < steps}
+    name = " and ".join(who for who, did in acted.items() if did)
+    limits = {"max_steps": None, "no_reward_limit": None}
+    return {"name": name, "human_steps": human_steps, "controllers": controllers, **limits}

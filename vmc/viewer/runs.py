@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from vmc.dream.loading import TrainedDream, load_dream
@@ -17,9 +18,9 @@ from vmc.errors import VmcError
 from vmc.models.agent import Agent, load_agent, load_body
 from vmc.models.checkpoints import controller_folder, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.models.controller import Controller, LinearController
-from vmc.report.panels import PANEL_HEIGHT, fitted
+from vmc.report.lines import draw_bars
+from vmc.report.panels import fitted
 from vmc.runs import RunSummary, find_runs, summarise
-from vmc.stages.panels import DREAM, make_panels
 from vmc.storage.checkpoint import has_checkpoint
 
 # Recorded moments that are offered as thumbnails.
@@ -123,6 +124,7 @@ def describe(run: PlayedRun, frames_per_second: float) -> dict[str, Any]:
         "sample_termination": run.dream.settings.sample_termination,
         "threshold": run.dream.settings.termination_threshold,
         "steps_per_second": frames_per_second,
+        "lines": not run.dream.vae.decodes_pictures,
         "starts": thumbnail_numbers(run.dream),
     }
 
@@ -141,10 +143,10 @@ def thumbnails(path: Path) -> bytes:
         VmcError: V or M are missing or corrupt, or do not belong together.
     """
     dream = load_dream(path)
-    panels, pictures = make_panels(dream.vae), []
-    for number in thumbnail_numbers(dream):
-        panels.show({DREAM: dream.starts.means[number]}, again=True)
-        pictures.append(fitted(fitted(panels.draw()[DREAM], PANEL_HEIGHT), _THUMBNAIL_HEIGHT))
+    with torch.no_grad():
+        inputs = dream.vae.decode(dream.starts.means[thumbnail_numbers(dream)])
+        frames = dream.vae.to_frames(inputs).numpy() if dream.vae.decodes_pictures else map(draw_bars, inputs.numpy())
+    pictures = [fitted(frame, _THUMBNAIL_HEIGHT) for frame in frames]
     content = io.BytesIO()
     Image.fromarray(np.concatenate(pictures, axis=1)).save(content, "PNG")
     return content.getvalue()

@@ -194,7 +194,7 @@ class _Pages:
         await websocket.accept()
         if self._open >= MAX_PAGES:
             refusal = f"{MAX_PAGES} pages are open. Close one, and reload this one."
-            await websocket.send_text(event("error", message=refusal))
+            await websocket.send_text(event("refused", message=refusal))
             await websocket.close(1013)
             return
         self._open += 1

@@ -19,9 +19,11 @@ from typing import Any
 from vmc.episode import Action, Step, Trajectory
 from vmc.errors import VmcError
 from vmc.report.panels import Picture
+from vmc.stages.film import film_caption
 from vmc.viewer.clock import Clock
 from vmc.viewer.messages import (
     CONTROLLER,
+    DREAM,
     PERSON,
     REALITY,
     Again,
@@ -68,15 +70,19 @@ class EpisodeSoFar:
     """What has happened in an episode.
 
     Attributes:
+        human_steps: those in which the person acted.
         ended: `terminated` or `truncated`; empty while it goes on.
+        saved_as: the number under which the episode was saved; None before.
     """
 
     steps: int = 0
+    human_steps: int = 0
     episode_return: float = 0.0
     reward: float = 0.0
     ended: str = ""
     action: list[float] = field(default_factory=list)
     trajectory: Trajectory = field(default_factory=Trajectory)
+    saved_as: int | None = None
 
 
 def event(kind: str, **content: Any) -> str:
@@ -87,6 +93,11 @@ def event(kind: str, **content: Any) -> str:
 def _finite(value: float | None) -> float | None:
     """The number, or None where there is none that JSON knows."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _faded(picture: Picture) -> Picture:
+    """As a panel looks whose world waits."""
+    return picture // 3 + 170
 
 
 class Session(ABC):
@@ -240,8 +251,11 @@ class Session(ABC):
 
     def _film_frame(self) -> None:
         if self._film is not None:
-            self._pictures.update(self._draw())
-            self._film.append(self._pictures, self._now.steps, self._now.episode_return)
+            drawn = self._draw()
+            self._pictures.update(drawn)
+            pictures = {name: part if name in drawn else _faded(part) for name, part in self._pictures.items()}
+            caption = film_caption(self._now.steps, self._now.episode_return)
+            self._film.append(pictures, f"{caption}    in M's dream" if self._mind.world == DREAM else caption)
             if self._film.is_full:
                 self._end_film()
 
@@ -249,6 +263,7 @@ class Session(ABC):
         now = self._now
         now.steps, now.reward, now.episode_return = now.steps + 1, step.reward, now.episode_return + step.reward
         now.action = step.decision.action.tolist()
+        now.human_steps += self._driver == PERSON
         mind.last_reward = step.reward
         if mind.world == REALITY:
             now.trajectory.append(step)
@@ -300,6 +315,8 @@ class Session(ABC):
         self._wheel.person_drives = message.who == PERSON
 
     def _pause(self, message: Pause) -> None:
+        if self._now.ended:
+            return
         if message.paused:
             self._clock.paused = True
         else:
@@ -312,7 +329,7 @@ class Session(ABC):
     def _drag(self, message: Drag) -> None:
         if abs(message.value) > _MAX_LATENT:
             raise VmcError(f"A latent of {message.value} is beyond {_MAX_LATENT:.0f}: V and M have seen none such.")
-        self._mind.drag(self._latent_index(message.index), message.value)
+        self._mind.drag(self._latent_index(message.index), message.value, message.held)
         self.changed()
 
     def _look(self, message: LookAt) -> None:

@@ -3,15 +3,18 @@
 import { Connection } from "./connection.js";
 import { drawPicture } from "./drawing.js";
 import { Inside } from "./inside.js";
-import { Hands, takesArrows } from "./keys.js";
+import { Hands, takesKeys } from "./keys.js";
+import { note } from "./notes.js";
+import { runCards, showMoments } from "./runs.js";
 
 const byId = (id) => document.getElementById(id);
+const show = (ids, shown) => ids.forEach((id) => (byId(id).hidden = !shown));
 const PANELS = { environment: "environment", "V's reconstruction": "reconstruction", "M's dream": "dream" };
 const CANVASES = Object.fromEntries(
   Object.entries(PANELS).map(([name, id]) => [name, byId(`panel-${id}`).querySelector("canvas")]),
 );
 
-const state = { run: null, view: null, pressed: new Map(), number: 0, latencies: [], drawn: 0, told: 0 };
+const state = { run: null, view: null, begun: null, pressed: new Map(), number: 0, latencies: [], drawn: 0, told: 0 };
 window.vmc = state; // for tests and the curious
 
 const send = (type, fields) => connection.send(type, fields);
@@ -21,10 +24,18 @@ const hands = new Hands(byId("keys"), (key, strength) => {
   send("press", { key, strength, number: state.number });
 });
 const inside = new Inside({
-  drag: (index, value) => send("drag", { index, value }),
+  drag: (index, value, held) => send("drag", { index, value, held }),
   lookAt: (index) => send("look-at", { index }),
 });
-const connection = new Connection({ onView, onEvent, onClose: () => note("The server has ended. Start `vmc play` again, then reload.", "error") });
+const connection = new Connection({ onView, onEvent: (event) => EVENTS[event.type](event), onClose });
+
+function onClose() {
+  document.body.dataset.world = "none";
+  for (const control of document.querySelectorAll("main button, main input, main select")) control.disabled = true;
+  if (state.done) return;
+  byId("where").textContent = "Disconnected";
+  note("The server has ended, or cannot be reached. Start it again, then reload this page.", { kind: "error" });
+}
 
 // Views
 
@@ -39,14 +50,17 @@ function onView(view) {
 }
 
 function draw() {
-  const view = (state.view = pending);
+  const view = pending, before = state.view;
+  state.view = view;
   pending = null;
   for (const [name, canvas] of Object.entries(CANVASES)) {
-    if (view.parts[name]) drawPicture(canvas, view.parts[name]);
+    if (!view.parts[name]) continue;
+    drawPicture(canvas, view.parts[name]);
+    canvas.parentElement.classList.remove("empty");
   }
   takeTime(view);
   inside.remember(view);
-  if (view.paused || view.ended || performance.now() - state.told > TELL_EVERY) {
+  if (view.paused || view.ended || view.world !== before?.world || performance.now() - state.told > TELL_EVERY) {
     state.told = performance.now();
     showWorld(view);
     showNumbers(view);
@@ -57,40 +71,43 @@ function draw() {
 }
 
 function showWorld({ world, ended, parts, dream_steps }) {
-  const asleep = world === "dream";
+  const asleep = world === "dream", here = byId(asleep ? "panel-dream" : "panel-environment");
   document.body.dataset.world = world;
   byId("where").textContent = asleep ? "In M's dream" : "In the real environment";
   byId("sleep").firstChild.textContent = asleep ? "Wake up " : "Fall asleep ";
   byId("align").disabled = byId("save").disabled = asleep;
-  byId("panel-dream").classList.toggle("here", asleep);
-  byId("panel-environment").classList.toggle("here", !asleep);
+  for (const figure of document.querySelectorAll(".panels figure")) figure.classList.toggle("here", figure === here);
   for (const id of ["environment", "reconstruction"]) byId(`panel-${id}`).classList.toggle("waits", asleep);
-  byId("panel-reconstruction").hidden = byId("panel-dream").hidden = !asleep && !("M's dream" in parts);
-  byId("dream-age").textContent = dream_steps ? `of the same actions, for ${dream_steps} steps` : "";
-  byId("ended").hidden = !ended;
-  if (ended) {
-    byId("ended").querySelector("strong").textContent = `The ${asleep ? "dream" : "episode"} has ended`;
-    byId("ended").querySelector("span").textContent = ended === "terminated" ? "(terminated)." : "(time limit).";
+  show(["panel-reconstruction", "panel-dream"], asleep || "M's dream" in parts);
+  byId("dream-age").textContent = dream_steps ? `, ${dream_steps} steps since it saw a real frame` : "";
+  if (ended && byId("ended").hidden) {
+    here.append(byId("ended"));
+    const who = asleep ? "M ended the dream." : state.collect ? "The episode has ended, and is saved." : "The environment ended the episode.";
+    byId("ended-text").textContent = ended === "terminated" ? who : "The time limit is reached.";
+    show(["ended-wake"], asleep);
   }
+  byId("ended").hidden = !ended;
 }
 
 function showNumbers(view) {
   byId("step").textContent = view.step;
   byId("return").textContent = view.return.toFixed(1);
   byId("who").textContent = view.driver === "person" ? "you" : "C";
-  byId("rate").textContent = view.paused ? "paused" : `${view.rate.toFixed(0)} steps/s`;
+  const speed = `${view.rate.toFixed(0)} of ${byId("speed").value} steps/s`;
+  byId("rate").textContent = view.paused ? "paused" : speed;
   byId("pause").firstChild.textContent = view.paused ? "Go on " : "Pause ";
   byId("record").setAttribute("aria-pressed", view.recording);
   byId("record").firstChild.textContent = view.recording ? "Stop recording " : "Record ";
   if (state.latencies.length) byId("latency").textContent = `${Math.round(median(state.latencies.slice(-20)))} ms`;
 }
 
-// From a key to the frame that shows it.
+// From a key to the frame that shows it; keys that nothing waits for are not counted.
 function takeTime(view) {
+  if (view.paused || view.ended) state.pressed.clear();
   for (const [number, time] of state.pressed) {
     if (number > view.input) continue;
     state.pressed.delete(number);
-    if (!view.paused) state.latencies.push(performance.now() - time);
+    state.latencies.push(performance.now() - time);
   }
 }
 
@@ -99,20 +116,20 @@ const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
 // Events
 
 const EVENTS = {
-  welcome: ({ runs, collect, episodes }) => {
+  welcome: ({ runs, collect }) => {
+    state.runs = runs ?? [];
     if (collect) {
       state.collect = true;
       return send("begin", { run: collect });
     }
-    byId("run").replaceChildren(...runs.map(({ name }) => new Option(name)));
+    byId("run").replaceChildren(...state.runs.map(({ name }) => new Option(name)));
     const given = new URLSearchParams(location.search);
-    if (given.has("run")) return begin(fromLink(given));
-    if (runs.length === 1) return begin({ run: runs[0].name });
-    byId("chooser").hidden = false;
-    byId("where").textContent = "";
-    byId("runs").replaceChildren(...runs.map(card));
+    if (given.has("run")) begin(fromLink(given));
+    else if (state.runs.length === 1) begin({ run: state.runs[0].name });
+    else choose();
   },
   loading: ({ run }) => {
+    show(["chooser"], false);
     byId("where").textContent = `Loading ${run} …`;
     state.loading = setTimeout(() => {
       byId("where").textContent += " Some environments are compiled once on a machine: about a minute.";
@@ -121,137 +138,108 @@ const EVENTS = {
   opened: (run) => {
     clearTimeout(state.loading);
     state.run = run;
-    byId("chooser").hidden = true;
-    for (const id of ["stage", "run-choice", "share"]) byId(id).hidden = false;
+    show(["stage", "run-choice", "share"], true);
     byId("run").value = run.run;
     byId("sleep").disabled = Boolean(run.no_reality);
     byId("driver").disabled = !run.has_controller;
-    byId("speed").value = run.steps_per_second;
     byId("speed").max = Math.max(120, run.steps_per_second);
+    byId("speed").value = run.steps_per_second;
+    byId("legend").hidden = !run.lines;
     setDream(run);
     setDriver(run.has_controller ? "controller" : "person");
-    if (run.no_reality) note(run.no_reality, "error");
+    if (run.no_reality) note(`Only the dream can be played. ${run.no_reality}`, { kind: "error" });
     hands.use(run.keys);
     inside.use(run);
-    showStarts(run);
-  },
-  collecting: (told) => {
-    byId("stage").hidden = false;
-    byId("stage").classList.add("collecting");
-    for (const id of ["sleep", "align", "driver", "save", "starts-section", "new"]) byId(id).hidden = true;
-    for (const element of document.querySelectorAll(".inside, #temperature, #sampled, #seed")) (element.closest("label") ?? element).hidden = true;
-    byId("speed").value = told.steps_per_second;
-    byId("ended-new").hidden = true;
-    hands.use(told.keys);
-    note("Press space to begin. An episode is saved when it ends; Again (r) drops one that goes badly.");
+    showMoments(byId("starts"), run, (start) => begin({ world: "dream", start }));
   },
   begun: (told) => {
     state.begun = told;
     byId("seed").value = told.seed;
+    inside.forget();
+    for (const canvas of Object.values(CANVASES)) canvas.parentElement.classList.add("empty");
     history.replaceState(null, "", link());
   },
-  recorded: ({ file }) => note("The video is ready: ", "", file, `videos/${file}`),
-  saved: ({ file, steps }) => note(`${steps} steps are saved in ${file}.`),
-  finished: () => note("All episodes are there. You can close this page."),
-  error: ({ message }) => note(message, "error"),
+  collecting: (told) => {
+    show(["stage"], true);
+    byId("stage").classList.add("collecting");
+    show(["sleep", "align", "driver", "save", "starts-section", "new", "ended-new"], false);
+    for (const id of ["temperature", "sampled", "seed"]) byId(id).closest("label").hidden = true;
+    document.querySelector(".inside").hidden = true;
+    show(["ended-next"], true);
+    byId("ended-again").firstChild.textContent = "Drop it and drive again ";
+    byId("speed").value = told.steps_per_second;
+    hands.use(told.keys);
+    note("Press space to begin. Again (r) begins the episode anew.");
+  },
+  collects: ({ number, episodes }) => {
+    byId("episode").textContent = `episode ${number} of ${episodes}`;
+  },
+  finished: () => {
+    state.done = true;
+    document.title = byId("where").textContent = "Done: all episodes are there";
+    show(["ended"], false);
+  },
+  recorded: ({ file }) => note("The video is ready: ", { link: { label: file, address: `videos/${file}` } }),
+  saved: ({ file, steps, human_steps }) =>
+    note(`${steps} steps, ${human_steps} of them yours, are saved in ${file}.`, { stays: !state.collect }),
+  refused: ({ message }) => {
+    state.done = true;
+    byId("where").textContent = message;
+  },
+  error: ({ message }) => {
+    clearTimeout(state.loading);
+    note(message, { kind: "error" });
+    if (!state.view) choose();
+  },
 };
 
-function onEvent(event) {
-  EVENTS[event.type](event);
-}
-
-function card({ name, env, score }) {
-  const item = document.createElement("li"), button = document.createElement("button");
-  const picture = new Image(), title = document.createElement("strong"), text = document.createElement("span");
-  picture.src = `starts.png?run=${encodeURIComponent(name)}`;
-  picture.alt = "";
-  title.textContent = name;
-  text.textContent = score ? `${env}, ${score}` : env;
-  button.type = "button";
-  button.append(picture, title, text);
-  button.addEventListener("click", () => begin({ run: name }));
-  item.append(button);
-  return item;
-}
-
-function showStarts({ run, starts }) {
-  const source = `starts.png?run=${encodeURIComponent(run)}`, picture = new Image();
-  picture.onload = () => {
-    const width = Math.round((picture.naturalWidth / starts.length) * (66 / picture.naturalHeight));
-    byId("starts").replaceChildren(
-      ...starts.map((start, index) => {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.style.width = `${width}px`;
-        button.style.backgroundImage = `url("${source}")`;
-        button.style.backgroundPosition = `${-index * width}px 0`;
-        button.setAttribute("aria-label", `Dream from recorded moment ${start}`);
-        button.title = `moment ${start}`;
-        button.addEventListener("click", () => begin({ world: "dream", start }));
-        return button;
-      }),
-    );
-  };
-  picture.src = source;
-}
-
-function note(text, kind = "", label = "", address = "") {
-  const box = document.createElement("div");
-  box.className = kind;
-  box.textContent = text;
-  if (address) {
-    const anchor = document.createElement("a");
-    anchor.href = address;
-    anchor.download = anchor.textContent = label;
-    box.append(anchor);
-  }
-  byId("notes").append(box);
-  setTimeout(() => box.remove(), address ? 60_000 : 12_000);
+// Shows the runs to choose from.
+function choose() {
+  byId("where").textContent = "";
+  show(["chooser"], !state.collect);
+  byId("runs").replaceChildren(
+    ...runCards(state.runs, (run) => {
+      history.pushState(null, "", `?run=${encodeURIComponent(run)}`);
+      begin({ run });
+    }),
+  );
 }
 
 // Beginnings and links
 
 function begin(fields) {
-  inside.forget();
   send("begin", {
     run: state.run?.run,
     world: state.begun?.world ?? "reality",
-    seed: Number(byId("seed").value),
-    ...(state.run ? { temperature: Number(byId("temperature").value), sample_termination: byId("sampled").checked } : {}),
+    seed: Math.max(0, Math.floor(Number(byId("seed").value)) || 0),
+    ...(state.run ? dream() : {}),
     ...fields,
   });
 }
 
+const dream = () => ({ temperature: Number(byId("temperature").value), sample_termination: byId("sampled").checked });
+
 function link() {
-  const { seed, start, world } = state.begun;
-  const query = new URLSearchParams({
-    run: state.run.run,
-    world,
-    seed,
-    temperature: byId("temperature").value,
-    sampled: Number(byId("sampled").checked),
-  });
+  const { seed, start, world } = state.begun, { temperature, sample_termination } = dream();
+  const query = new URLSearchParams({ run: state.run.run, world, seed, temperature, sampled: Number(sample_termination) });
   if (start !== null) query.set("start", start);
   return `?${query}`;
 }
 
 function fromLink(given) {
-  const fields = { run: given.get("run"), world: given.get("world") ?? "reality", seed: Number(given.get("seed") ?? 0) };
-  if (given.has("start")) fields.start = Number(given.get("start"));
-  if (given.has("temperature")) fields.temperature = Number(given.get("temperature"));
-  if (given.has("sampled")) fields.sample_termination = given.get("sampled") === "1";
-  state.linked = fields;
-  return fields;
+  const number = (name) => (given.has(name) ? Number(given.get(name)) : undefined);
+  const sampled = given.has("sampled") ? given.get("sampled") === "1" : undefined;
+  state.linked = { temperature: number("temperature"), sample_termination: sampled };
+  return { run: given.get("run"), world: given.get("world") ?? "reality", seed: number("seed") ?? 0, start: number("start"), ...state.linked };
 }
 
 // Controls
 
 function setDream(run) {
-  const { temperature, sample_termination } = { ...run, ...state.linked };
-  state.linked = null;
-  byId("temperature").value = temperature;
-  byId("sampled").checked = sample_termination;
+  byId("temperature").value = state.linked?.temperature ?? run.temperature;
+  byId("sampled").checked = state.linked?.sample_termination ?? run.sample_termination;
   byId("temperature-value").textContent = Number(byId("temperature").value).toFixed(2);
+  state.linked = null;
 }
 
 function setDriver(who) {
@@ -261,9 +249,8 @@ function setDriver(who) {
 }
 
 function sendDream() {
-  const temperature = Number(byId("temperature").value);
-  byId("temperature-value").textContent = temperature.toFixed(2);
-  send("dreaming", { temperature, sample_termination: byId("sampled").checked });
+  byId("temperature-value").textContent = dream().temperature.toFixed(2);
+  send("dreaming", dream());
   history.replaceState(null, "", link());
 }
 
@@ -275,14 +262,17 @@ const fresh = () => {
   byId("seed").value = Number(byId("seed").value) + 1;
   begin({ world: state.view?.world, start: undefined });
 };
+const sleepOrWake = () => send(state.view?.world === "dream" ? "wake-up" : "fall-asleep");
 const ACTIONS = {
-  sleep: () => send(state.view?.world === "dream" ? "wake-up" : "fall-asleep"),
+  sleep: sleepOrWake,
+  "ended-wake": sleepOrWake,
   align: () => send("align"),
   pause: () => send("pause", { paused: !state.view?.paused }),
   once: () => send("step"),
   again,
-  new: fresh,
   "ended-again": again,
+  "ended-next": () => send("next"),
+  new: fresh,
   "ended-new": fresh,
   driver: () => {
     setDriver(state.driver === "person" ? "controller" : "person");
@@ -291,12 +281,13 @@ const ACTIONS = {
   record: () => send("record", state.view?.recording ? {} : { format: byId("format").value }),
   save: () => send("save"),
   share: async () => {
-    const address = new URL(link(), location.href).href;
+    const address = new URL(link(), location.href).href, entered = state.view?.world !== state.begun.world;
+    const where = entered ? " It leads to the real episode: a dream that you fell into is not in it." : "";
     try {
       await navigator.clipboard.writeText(address);
-      note("The link is copied.");
+      note(`The link is copied.${where}`);
     } catch {
-      note(address);
+      note(`${address}${where}`, { stays: true });
     }
   },
 };
@@ -304,9 +295,9 @@ for (const [id, act] of Object.entries(ACTIONS)) byId(id).addEventListener("clic
 
 const SHORTCUTS = { " ": "pause", ".": "once", r: "again", n: "new", z: "sleep", c: "driver", v: "record" };
 addEventListener("keydown", (event) => {
-  const id = SHORTCUTS[event.key];
-  if (!id || event.repeat || event.ctrlKey || event.metaKey || event.altKey || hands.knows(event.key)) return;
-  if (takesArrows(event.target) || (event.key === " " && event.target instanceof HTMLButtonElement)) return;
+  const key = event.key.toLowerCase(), id = key === "n" && state.collect ? "ended-next" : SHORTCUTS[key];
+  if (!id || event.repeat || event.ctrlKey || event.metaKey || event.altKey || hands.knows(key)) return;
+  if (takesKeys(event.target) || (key === " " && event.target instanceof HTMLButtonElement)) return;
   event.preventDefault();
   if (!byId(id).disabled && !byId(id).hidden) ACTIONS[id]();
 });
@@ -316,9 +307,13 @@ byId("seed").addEventListener("change", () => begin({}));
 byId("speed").addEventListener("input", () => send("speed", { steps: Number(byId("speed").value) }));
 byId("temperature").addEventListener("input", sendDream);
 byId("sampled").addEventListener("change", sendDream);
-// A slider that was moved by mouse or finger gives the arrow keys back to driving.
-for (const id of ["speed", "temperature", "sampled"]) byId(id).addEventListener("pointerup", () => byId(id).blur());
 for (const name of ["environment", "M's dream"]) hands.dragOn(CANVASES[name]);
+
+// Whoever used a control by mouse or finger, or confirmed a number, goes on to drive: the keys are the page's again.
+addEventListener("click", (event) => event.detail && event.target.closest("button, input:not([type=number])")?.blur());
+addEventListener("change", (event) => event.target.matches("select") && event.target.blur());
+byId("seed").addEventListener("keydown", (event) => event.key === "Enter" && byId("seed").blur());
+addEventListener("popstate", () => location.reload());
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && state.view && !state.view.paused) send("pause", { paused: true });
+  if (document.hidden && state.view && !state.view.paused && !state.view.ended) send("pause", { paused: true });
 });

@@ -76,9 +76,14 @@ export class Inside {
     this.z = z;
     const inks = [...z].map((_, index) => colour(this.mask[index] ? "bar" : "unused"));
     inks[this.chosen] = colour("real");
-    drawBars(this.canvas, [...z], REACH, inks);
+    const { context, height, step } = drawBars(this.canvas, [...z], REACH, inks);
+    context.fillStyle = colour("unused");
+    context.globalAlpha = 0.45;
+    this.mask.forEach((used, index) => used || context.fillRect(index * step + step * 0.12, 0, step * 0.76, height));
+    context.globalAlpha = 1;
     const value = z[this.chosen];
-    byId("latent-value").textContent = `z${this.chosen} = ${short(value)}`;
+    const unused = this.mask[this.chosen] ? "" : " (V does not use it)";
+    byId("latent-value").textContent = `z${this.chosen} = ${short(value)}${unused}`;
     this.canvas.setAttribute("aria-valuenow", value.toFixed(2));
     this.canvas.setAttribute("aria-valuetext", `latent ${this.chosen}: ${value.toFixed(2)}`);
   }
@@ -95,19 +100,22 @@ export class Inside {
     const follow = (event) => {
       const box = canvas.getBoundingClientRect();
       const value = REACH * (1 - (2 * (event.clientY - box.top)) / box.height);
-      this.drag(this.chosen, Math.max(-REACH, Math.min(REACH, value)));
+      this.value = Math.max(-REACH, Math.min(REACH, value));
+      this.drag(this.chosen, this.value, true);
     };
     canvas.addEventListener("pointerdown", (event) => {
       const box = canvas.getBoundingClientRect();
       const index = Math.floor(((event.clientX - box.left) / box.width) * this.mask.length);
       this.choose(Math.max(0, Math.min(this.mask.length - 1, index)));
-      held = true;
+      held = this.mask[this.chosen];
+      if (!held) return;
       canvas.setPointerCapture(event.pointerId);
       follow(event);
     });
     canvas.addEventListener("pointermove", (event) => held && follow(event));
     for (const kind of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(kind, () => {
+        if (held) this.drag(this.chosen, this.value, false);
         held = false;
         canvas.blur(); // the arrow keys drive again
       });
@@ -115,7 +123,7 @@ export class Inside {
     canvas.addEventListener("keydown", (event) => {
       const size = this.mask.length, moves = { ArrowLeft: -1, ArrowRight: 1 }, changes = { ArrowUp: 0.25, ArrowDown: -0.25 };
       if (event.key in moves) this.choose((this.chosen + moves[event.key] + size) % size);
-      else if (event.key in changes) this.drag(this.chosen, this.z[this.chosen] + changes[event.key]);
+      else if (event.key in changes && this.mask[this.chosen]) this.drag(this.chosen, this.z[this.chosen] + changes[event.key], false);
       else return;
       event.preventDefault();
     });

@@ -42,7 +42,7 @@ export class Hands {
   }
 
   onKey(event, strength) {
-    if (event.ctrlKey || event.metaKey || event.altKey || takesArrows(event.target)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || takesKeys(event.target)) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (!this.knows(key)) return;
     event.preventDefault();
@@ -87,6 +87,6 @@ export class Hands {
 }
 
 // Whether an element uses the keys itself.
-export function takesArrows(element) {
-  return element instanceof HTMLElement && (element.matches("input, select, textarea, [role=slider]"));
+export function takesKeys(element) {
+  return element instanceof HTMLElement && element.matches("input:not([type=checkbox]), select, [role=slider]");
 }
