@@ -89,7 +89,7 @@ def main() -> None:
 
 
 @main.command(
-    epilog=examples("vmc rollouts --episodes 300 --max-steps 200", "vmc rollouts --env CartPole-v1 --policy random")
+    epilog=examples("vmc rollouts --episodes 300 --max-steps 200", "vmc rollouts --policy human --episodes 10")
 )
 @shared(device=False)
 @page_options
@@ -196,7 +196,7 @@ def train_controller(
     "[default: that which C was evolved at]",
 )
 @click.option("--json", "path", type=_FILE, help="Write the result to this file, and leave the run's own as it is.")
-@click.option("--video", type=_FILE, help="Also film an episode to this .mp4 or .gif: real, reconstructed, dreamed.")
+@click.option("--video", type=_FILE, help="Also film the first episode, and its dream, to this .mp4 or .gif.")
 def test(
     recipe: Recipe,
     data: Path,
@@ -222,8 +222,8 @@ def test(
     if video is not None:
         from vmc.stages.film import film_episode
 
-        film_episode(settings.env, run, video, settings.max_steps, settings.seed)
-        click.echo(f"{video}")
+        steps = film_episode(settings.env, run, video, settings.max_steps, settings.seed)
+        click.echo(f"{video}: the first test episode, {steps} steps.")
     several = temperature if temperature and len(temperature) > 1 else []
     if settings.dream or several:
         _tell_starts(data, run)
@@ -255,7 +255,8 @@ def play(
 ) -> None:
     """Drive an agent's environment, and its dream, on a web page.
 
-    Without a RUN, the page offers those in results/. This needs the extra `play`.
+    Without a RUN, the page offers those in results/ that have V and M. Arrow keys drive, z falls asleep and wakes up,
+    space pauses; the page shows the others. This needs the extra `play`.
     """
     from vmc.viewer.server import play_site, serve
 

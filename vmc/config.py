@@ -119,7 +119,10 @@ def plain_type(hint: Any) -> type:
 
 def _checked(field: dataclasses.Field[Any], kind: type, value: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise OptionError(field.name, "is a number that is too large.") from None
     if type(value) is not kind:
         raise OptionError(field.name, f"is {value!r}; it must be of type {kind.__name__}.")
     if isinstance(value, float) and not math.isfinite(value):

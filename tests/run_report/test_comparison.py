@@ -28,7 +28,7 @@ def test_a_row_for_each_run(tmp_path: Path) -> None:
     head, *rows = page.tables["carracing-v3"][0]
     assert head == ["run", "mean ± std", "95% of the mean", "episodes", "real frames", "time", "recipe"]
     assert [row[0] for row in rows] == ["one", "two", "three", "four"]
-    assert rows[0][3:] == ["5", "4,500", "4 h 0 min", "that of run.json"]
+    assert rows[0][3:] == ["5", "4,500", "4 h 0 min", "options in run.json"]
     assert rows[1][4:] == ["3,000 *", "1 min 48 s *", "stage by stage"]
     assert (rows[2][1], rows[2][-1]) == ("-6.0 ± 1.4", "none: policy random")
     assert rows[3][1] == f"not tested: vmc test {four}"
@@ -37,8 +37,15 @@ def test_a_row_for_each_run(tmp_path: Path) -> None:
             assert value in page.values["carracing-v3"]
     means, searches = page.alts
     assert "two 200.0" in means
-    assert "one, two" in searches
-    assert "Without curves: three, four" in page.texts["carracing-v3"]
+    assert searches.endswith("over hours, for one.")  # a search alone would look cheap beside a whole run
+    assert "Without curves, or without the costs of all stages: two, three, four" in page.texts["carracing-v3"]
+
+
+def test_searches_alone_are_compared_with_their_like(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / name, a_test(), searched=True) for name in ("one", "two")]
+    page = _compared(tmp_path, *runs)
+    assert page.alts[1].endswith("over hours, for one, two.")
+    assert "of the search alone" in page.texts["carracing-v3"]
 
 
 def test_each_environment_has_a_section_of_its_own(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_what_a_bare_run_lacks_is_told_with_the_command_that_makes_it(tmp_path: 
         "curves": "vmc train-controller --run",
         "reconstructions": "vmc train-vae --run",
         "film": "vmc train-vae",
-        "faithfulness": "vmc faithfulness",
-        "costs": "vmc run",
+        "faithfulness": "faithfulness.json",
+        "costs": "run.json",
         "versions": "vmc train-vae",
         "repeat": "vmc test",
     }.items():
@@ -191,12 +191,23 @@ def test_vectors_have_a_table_in_place_of_a_picture(toy: ToyRun) -> None:
     assert page.tables["reconstructions"][0][1:] == [["1", "25.0"], ["2", "it does not vary"]]
 
 
+_WRONG = (
+    ("mean", float("inf")),
+    ("mean", True),
+    ("mean", 1e6),  # outside its interval
+    ("ci95", [1.0]),
+    ("versions", {"vmc": 1}),
+    ("episodes", [{"episode_return": float("nan"), "episode_length": 3}]),
+)
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
         ("test.json", "{"),
         ("test.json", '{"env": "CarRacing-v3"}'),
         ("test.json", "[]"),
+        *(("test.json", json.dumps(a_test() | {name: value})) for name, value in _WRONG),
         ("test-dream.json", "3"),
         ("run.json", "nonsense"),
         ("run.json", '[{"round": 0}]'),

@@ -17,13 +17,17 @@ from websockets.sync.client import connect
 
 
 @contextmanager
-def served(*arguments: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Yields the address that `vmc ARGUMENTS --no-browser` prints, and its process."""
+def served(*arguments: str, ends: int | None = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Yields the address that `vmc ARGUMENTS --no-browser` prints, and its process.
+
+    Args:
+        ends: with this status; None does not check it.
+    """
     command = [sys.executable, "-m", "vmc", *arguments, "--no-browser"]
     environment = os.environ | {"SDL_VIDEODRIVER": "dummy"}
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=cwd or root, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -31,7 +35,7 @@ def served(*arguments: str, cwd: Path | None = None) -> Iterator[tuple[str, subp
         yield line.split()[0], process
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(30) == ends or ends is None
         process.stdout.close()
 
 

@@ -35,6 +35,7 @@ def test_a_message_has_its_fields() -> None:
         ('{"type": "begin", "run": "r", "world": "hell"}', "one of reality, dream"),
         ('{"type": "begin", "run": "r", "seed": -1}', "at least 0"),
         ('{"type": "speed", "steps": 1e9}', "more than"),
+        ('{"type": "speed", "steps": 1' + "0" * 400 + "}", "too large"),
         ('{"type": "drag", "index": 0, "value": Infinity}', "finite"),
         ('{"type": "ready", "more": 1}', "no option"),
     ],

@@ -19,6 +19,7 @@ from page_client import Page
 
 from vmc.cli import main
 from vmc.envs import make_env
+from vmc.envs.toy import ToyEnv
 from vmc.episode import Trajectory, run_episode
 from vmc.models.agent import load_agent
 from vmc.seeding import env_seed, stream
@@ -32,10 +33,12 @@ RUN = "the run"
 
 
 @contextmanager
-def playing(run: Path, data: Path, speed: float = 1000.0, **beginning: Any) -> Iterator[Page]:
+def playing(
+    run: Path, data: Path, speed: float = 1000.0, others: dict[str, Path] | None = None, **beginning: Any
+) -> Iterator[Page]:
     """A page on which a run is being played."""
     inbox: queue.Queue[str | bytes] = queue.Queue()
-    session = Player({RUN: run}, data, inbox.put, data.parent)
+    session = Player({RUN: run, **(others or {})}, data, inbox.put, data.parent)
     thread = threading.Thread(target=session.run)
     thread.start()
     page = Page(lambda text: session.obey(parse(text)), lambda: inbox.get(timeout=60))
@@ -206,8 +209,28 @@ def test_what_cannot_be_done_is_told_and_the_page_goes_on(toy_session: ToyRun, t
         assert "no run 'other'" in page.event("error")["message"]
         page.send("begin", run=RUN, world="dream", start=10**6)
         assert "no recorded moment" in page.event("error")["message"]
+        page.send("pause")
+        assert "Nothing is played" in page.event("error")["message"]
         page.send("begin", run=RUN)
         page.view(world="reality")
+
+
+def test_an_error_of_the_environment_is_told_and_the_episode_can_begin_again(
+    toy_session: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    step, calls = ToyEnv.step, iter(range(1000))
+
+    def failing(self: ToyEnv, action: Any) -> Any:
+        if next(calls) == 5:
+            raise RuntimeError("the engine is gone")
+        return step(self, action)
+
+    monkeypatch.setattr(ToyEnv, "step", failing)
+    with playing(toy_session.run, tmp_path / "data") as page:
+        assert "the engine is gone" in page.event("error")["message"]
+        page.send("again")
+        page.until(lambda message: bool(message.get("ended")))
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_two_pages_do_not_disturb_each_other(toy_session: ToyRun, tmp_path: Path) -> None:
@@ -288,7 +311,9 @@ def test_an_m_of_ones_own_plays_and_without_a_controller_the_person_drives(toy: 
         (["--pixels", "--set", "train-mdrnn.dynamics=neural-ode"], "rgb"),
     ],
 )
-def test_vectors_pictures_of_them_and_discrete_actions(given: list[str], picture: str, tmp_path: Path) -> None:
+def test_vectors_pictures_of_them_and_discrete_actions(
+    given: list[str], picture: str, toy_session: ToyRun, tmp_path: Path
+) -> None:
     """V's and M's panels are lines where the environment shows vectors; the environment shows its own picture."""
     folders = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
     result = CliRunner().invoke(main, ["run", "--env", "CartPole-v1", "--preset", "smoke", *folders, *given])
@@ -303,6 +328,16 @@ def test_vectors_pictures_of_them_and_discrete_actions(given: list[str], picture
         page.view(world="dream", step=0)
         page.send("step")
         asleep = page.view(world="dream", step=1)
+    toy = {"toy": toy_session.run}
+    with playing(tmp_path / "run", tmp_path / "human", others=toy, world="dream") as page:
+        page.send("record", format="gif")
+        page.view(recording=True)
+        page.send("begin", run="toy")
+        assert page.event("recorded")
+        page.send("look-at", index=7)
+        page.until(lambda message: message.get("mixture", {}).get("index") == 7)
+        page.send("begin", run=RUN)  # it has fewer latents
+        page.view(world="reality", step=1)
     kinds = {section["name"]: (section["kind"], section["shape"]) for section in awake["sections"]}
     assert kinds["environment"] == ("jpeg", [400, 600, 3])
     assert kinds["V's reconstruction"][0] == kinds["M's dream"][0] == picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -138,6 +139,30 @@ def test_a_person_collects_rollouts_until_none_is_missing(tmp_path: Path) -> Non
     assert [episode.index for episode in dataset.episodes] == [0, 1]
     assert {source.policy["name"] for source in dataset.sources.values()} == {"human"}
     assert (dataset.read(dataset.episodes[0]).actions[1:] == 1).all()
+
+
+def test_a_folder_of_another_environment_is_refused_before_anyone_drives(toy_session: ToyRun) -> None:
+    arguments = ["rollouts", "--env", "CartPole-v1", "--policy", "human", "--data", str(toy_session.data)]
+    result = CliRunner().invoke(main, [*arguments, "--no-browser"])
+    assert result.exit_code == 1
+    assert "holds episodes of" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_recordings_are_removed_when_the_server_ends(
+    number: signal.Signals, toy_session: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with served("play", str(toy_session.run), ends=None) as (address, process), opened(address) as page:
+        page.send("begin", run=str(toy_session.run))
+        page.send("record", format="mp4")
+        page.until(past(1))
+        page.send("record")
+        page.event("recorded")
+        assert list(tmp_path.glob("vmc-play-*/*.mp4"))
+        process.send_signal(number)
+        assert process.wait(30) == (143 if number == signal.SIGTERM else 0)
+    assert not list(tmp_path.glob("vmc-play-*"))
 
 
 def test_rollouts_by_a_person_in_a_recipe_are_refused(tmp_path: Path) -> None:

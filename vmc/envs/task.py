@@ -254,7 +254,7 @@ def _hint(env_id: str, error: Exception) -> str:
             f"Atari games need ale-py: `pip install ale-py`, then `--env ale_py:ALE/{atari[1]}-v5`. "
             "Any other environment needs the module that registers it: `--env module:Id-v0`."
         )
-    if near:
+    if near and near[0] != env_id:
         return f"Did you mean {near[0]}?"
     if isinstance(error, ModuleNotFoundError):
         return (

@@ -218,7 +218,8 @@ def draw_searches(
             style.mark_paper(axis, *paper)
     axes[0].set(xlabel="real frames (millions)", ylabel="return in the real environment", xlim=(0, None))
     axes[1].set(xlabel="time (hours)", xlim=(0, None))
-    axes[1].locator_params(axis="x", nbins=5)
+    for axis in axes:
+        axis.locator_params(axis="x", nbins=4)
     figure.suptitle("Searches of C, on validation episodes (star: the C that was kept)")
     style.legend_below(figure, columns=2)
 

@@ -63,7 +63,10 @@ def draw_returns(
 
 def _edges(returns: Sequence[float]) -> Any:
     """Bins of one width, by the Freedman-Diaconis and Sturges rules, and not too many of them."""
-    edges = np.histogram_bin_edges(returns, "auto")
+    try:
+        edges = np.histogram_bin_edges(returns, "auto")
+    except ValueError:  # so far apart that the rules ask for more bins than there is memory
+        return np.linspace(min(returns), max(returns), _MOST_BINS)
     return edges if len(edges) <= _MOST_BINS else np.histogram_bin_edges(returns, _MOST_BINS)
 
 

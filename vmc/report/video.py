@@ -55,11 +55,14 @@ def open_video(path: Path, frames_per_second: float) -> Iterator[Video]:
             video.close()
 
 
-def write_video(path: Path, pictures: Iterable[Picture], frames_per_second: float) -> None:
-    """Writes all pictures as .mp4 or .gif, by the suffix of `path`; see `open_video`."""
+def write_video(path: Path, pictures: Iterable[Picture], frames_per_second: float) -> int:
+    """Writes all pictures as .mp4 or .gif, by the suffix of `path`, and returns their number; see `open_video`."""
+    number = 0
     with open_video(path, frames_per_second) as video:
         for picture in pictures:
             video.append(picture)
+            number += 1
+    return number
 
 
 class _Mp4:

@@ -16,9 +16,10 @@ from vmc.stages.provenance import PARTS, Model, interrupted_parts
 from vmc.stages.results import CONTROLLER
 
 _NO_RECIPE = (
-    "Nothing here tells the recipe: there is no `recipe.toml` and no `run.json`. An exported agent has neither; "
-    "its `README.md` may say how it was made. `vmc run` writes both."
+    "Nothing here tells the recipe: there is no `recipe.toml` and no `run.json`. `vmc run` writes both; an exported "
+    "agent has neither."
 )
+_CARD = "README.md"
 # What a recipe's table shows of each stage's options.
 _TOLD: dict[str, dict[str, str]] = {
     "rollouts": {"episodes": "{} episodes", "policy": "by `{}`", "max_steps": "of up to {} steps"},
@@ -104,7 +105,10 @@ def recipe(files: RunFiles) -> Section:
 def _recipe(files: RunFiles) -> Iterator[Block]:
     origin = files.origin
     if origin is None:
-        yield Missing(_NO_RECIPE, commands.train_again(files))
+        card = files.path / _CARD
+        yield Missing(_NO_RECIPE, None if card.exists() else commands.train_again(files))
+        if card.exists():
+            yield Code(card.read_text(encoding="utf-8", errors="replace"), f"What its {_CARD} says")
         return
     if files.has_recipe:
         preset = f" It is the shipped recipe `{origin.preset}`." if origin.preset else ""

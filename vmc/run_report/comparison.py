@@ -124,7 +124,7 @@ def _recipe(run: RunFiles) -> Cell:
     if origin is None:
         return _UNKNOWN
     if not run.has_recipe:
-        return "that of `run.json`" if origin.file == "run.json" else "stage by stage"
+        return "options in `run.json`" if origin.file == "run.json" else "stage by stage"
     return f"`{origin.preset}`" if origin.preset else origin.recipe.description or "`recipe.toml`"
 
 
@@ -147,7 +147,10 @@ def _means(name: str, runs: Runs, styles: Styles) -> Iterator[Block]:
 
 
 def _searches(name: str, runs: Runs, styles: Styles) -> Iterator[Block]:
-    searches = {label: [run.search] for label, run in runs.items() if run.search.validations("real")}
+    validated = {label: run for label, run in runs.items() if run.search.validations("real")}
+    # A search alone beside a whole run would look cheap.
+    whole = {label: run for label, run in validated.items() if run.costs.is_whole}
+    searches = {label: [run.search] for label, run in (whole or validated).items()}
     if not searches:
         yield Missing(
             "No run has kept validations of its search in the real environment, so there are no learning curves. "
@@ -158,10 +161,10 @@ def _searches(name: str, runs: Runs, styles: Styles) -> Iterator[Block]:
     line = (paper.mean, paper.label) if paper else None
     draw = partial(draw_searches, searches=searches, paper=line, styles=styles)
     without = [f"`{label}`" for label in runs if label not in searches]
-    note = f" Without curves: {', '.join(without)}." if without else ""
+    note = f" Without curves, or without the costs of all stages: {', '.join(without)}." if without else ""
+    counted = "" if whole else " Frames and hours are those of the search alone: there is no `run.json`."
     yield Figure(
         inline_svg(draw, SEARCHES_HEIGHT, f"{name}-searches"),
         f"Mean return on validation episodes over real frames and over hours, for {', '.join(searches)}.",
-        "C on validation episodes; the star is the C that was kept. Without a `run.json`, frames and hours are those "
-        f"of the search alone.{note}",
+        f"C on validation episodes; the star is the C that was kept.{counted}{note}",
     )

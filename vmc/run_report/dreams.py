@@ -31,7 +31,7 @@ _MOMENTS = (
 _MEASURED = {
     "nll_per_dimension": "negative log-likelihood of the next z, in nats a dimension",
     "reward_explained_variance": "share of the reward's variance that is explained one step ahead",
-    "terminations": "steps that are labelled as terminated",
+    "terminations": "number of steps that are labelled as terminated",
     "termination_precision": "precision of the termination",
     "termination_recall": "recall of the termination",
     "dream_error_50": "RMS error of z in 50 dreamed steps",
@@ -106,12 +106,13 @@ def faithfulness(files: RunFiles) -> Section:
 def _faithfulness(files: RunFiles) -> Iterator[Block]:
     path, again = files.path / REPORT, "Run `vmc faithfulness` again."
     report = read_json(path, again)
-    command = commands.faithfulness(files)
+    command: str | None = commands.faithfulness(files)
     if report is None:
         text = f"The dream was not compared with the real environment: there is no `{REPORT}`."
         if not means_folder(controller_folder(files.path)).is_dir():
             text += " The comparison needs the run's episodes and the controllers along its search, which are not here:"
             text += " it is for a run that `vmc run` or `vmc train-controller` has left as it is."
+            command = None
         yield Missing(text, command)
         return
     with readable(path, again):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -104,7 +105,10 @@ def read_test(path: Path) -> dict[str, Any] | None:
         numbers = [result["mean"], result["std"], *result["ci95"], result["min"], result["max"]]
         numbers += [episode[name] for episode in result["episodes"] for name in ("episode_return", "episode_length")]
         texts = [result["env"], result["config"]["seed"], result["versions"].items(), result["dream"]]
-        if len(result["ci95"]) != 2 or not result["episodes"] or not all(map(_is_number, numbers)) or None in texts:
+        low, high = result["ci95"]
+        if not result["episodes"] or not all(map(_is_number, numbers)) or None in texts:
+            raise ValueError
+        if not low <= result["mean"] <= high or not all(isinstance(each, str) for each in result["versions"].values()):
             raise ValueError
     return dict(result)
 
@@ -114,7 +118,7 @@ def readable(path: Path, way_out: str) -> Iterator[None]:
     """Tells that a file does not hold what it should, where it cannot be used."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         raise VmcError(f"{path} is damaged: it does not hold what it should.", way_out) from None
 
 
@@ -136,4 +140,4 @@ def told(error: VmcError) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

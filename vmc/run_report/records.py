@@ -25,7 +25,7 @@ def _costs(files: RunFiles) -> Iterator[Block]:
     found = files.costs
     if not found.stages:
         text = "What the stages have cost is not known: there is no `run.json`, and no stage has kept its metrics."
-        yield Missing(text, commands.train_again(files))
+        yield Missing(text)
         return
     if not found.is_whole:
         yield Text(

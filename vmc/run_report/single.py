@@ -69,5 +69,5 @@ def _headline(files: RunFiles) -> Headline | Missing:
         facts["real frames"] = rounded(frames, 0)
     if whole:
         facts["time of all stages"] = Number(files.costs.seconds, duration(files.costs.seconds))
-    line = f"mean return ± standard deviation over {number} test episodes, which no training has met"
+    line = f"mean return ± standard deviation over {number} test episodes, which were not seen in training"
     return Headline(rounded(test["mean"]), rounded(test["std"]), line, facts)

@@ -70,11 +70,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
     preprocessing = check_env(settings.env, settings.max_steps)
     started = time.monotonic()  # what is compiled at the first start does not count
     with locked(data):
-        present = present_indices(data)
-        if present:
-            dataset = RolloutDataset(data)
-            check_env_matches(dataset, settings.env, [preprocessing])
-            _check_limits_match(dataset, settings)
+        present = check_folder(settings, data, preprocessing)
         missing = [index for index in range(settings.episodes) if index not in present]
         jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
         steps = 0
@@ -92,6 +88,20 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
     seconds = time.monotonic() - started
     nothing = "" if missing else f"{data} holds {len(dataset.episodes)} episodes already ({_sources(dataset)})."
     return Collected(len(missing), steps, len(dataset.episodes), dataset.num_frames, mean_return, seconds, nothing)
+
+
+def check_folder(settings: CollectSettings, data: Path, preprocessing: str) -> set[int]:
+    """The numbers of the episodes that the folder holds.
+
+    Raises:
+        VmcError: they are of another environment or with other limits; a damaged shard.
+    """
+    present = present_indices(data)
+    if present:
+        dataset = RolloutDataset(data)
+        check_env_matches(dataset, settings.env, [preprocessing])
+        _check_limits_match(dataset, settings)
+    return present
 
 
 def _sources(dataset: RolloutDataset) -> str:

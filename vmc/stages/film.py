@@ -42,8 +42,8 @@ class FilmStep(NamedTuple):
     panels: dict[str, Picture]
 
 
-def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: int) -> None:
-    """Films the first test episode under the run's C, as .mp4 or .gif by the suffix of `path`.
+def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: int) -> int:
+    """Films the first test episode under the run's C, as .mp4 or .gif by the suffix of `path`; returns its steps.
 
     Raises:
         VmcError: V, M or C missing, or they do not belong together; a file ending that is neither .mp4 nor .gif.
@@ -51,7 +51,7 @@ def film_episode(env: str, run: Path, path: Path, max_steps: int | None, seed: i
     check_video_path(path)
     with closing(make_env(env, rendered=True)) as real:
         steps = film_steps(real, env, run, max_steps, seed)
-        write_video(path, _pictures(steps, grows=path.suffix == ".mp4"), frames_per_second(real))
+        return write_video(path, _pictures(steps, grows=path.suffix == ".mp4"), frames_per_second(real))
 
 
 def film_steps(env: gym.Env[Any, Any], env_id: str, run: Path, max_steps: int | None, seed: int) -> Iterator[FilmStep]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vmc.episode import Frame
+from vmc.errors import VmcError
 from vmc.models.vision.contract import Vision
 from vmc.models.vision.decoder import Decoder
 from vmc.report.lines import STEPS, draw_lines
@@ -49,10 +50,20 @@ def make_panels(vae: Vision) -> Panels:
 
 def draw_environment(env: gym.Env[Any, Any], frame: Frame, panels: Panels) -> Picture:
     """The environment's own picture, if it renders one, else that of the frame."""
-    if env.render_mode == "rgb_array":
-        picture: Picture = np.ascontiguousarray(env.render())
-        return picture
-    return panels.draw_frame(frame)
+    return rendered(env) if env.render_mode == "rgb_array" else panels.draw_frame(frame)
+
+
+def rendered(env: gym.Env[Any, Any]) -> Picture:
+    """What the environment renders.
+
+    Raises:
+        VmcError: it is no picture.
+    """
+    picture = np.asarray(env.render())
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        found = f"an array of shape {picture.shape} and type {picture.dtype}"
+        raise VmcError(f"The environment renders {found}, not uint8 (height, width, 3).", "Correct its `render`.")
+    return np.ascontiguousarray(picture)
 
 
 class _Pictures:

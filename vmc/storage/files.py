@@ -142,6 +142,7 @@ _EXPLAINED = {
     errno.EACCES: ("permission denied", _PERMISSION),
     errno.EPERM: ("operation not permitted", _PERMISSION),
     errno.EROFS: ("the file system is read-only", _PERMISSION),
+    errno.ENOENT: ("the folder cannot be made", _NAME),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", _NAME),
     errno.EEXIST: ("a part of the path is a file, not a folder", _NAME),
     errno.EISDIR: ("it is a folder", _NAME),

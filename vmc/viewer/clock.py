@@ -15,15 +15,24 @@ class Clock:
     """Says when the next step is due.
 
     Attributes:
-        speed: steps a second.
         paused: whether steps wait to be asked for.
     """
 
     def __init__(self) -> None:
-        self.speed, self.paused = 50.0, False
+        self._speed, self.paused = 50.0, False
         self._once = False
         self._due = time.monotonic()
         self._times: deque[float] = deque(maxlen=_STEPS + 1)
+
+    @property
+    def speed(self) -> float:
+        """Steps a second."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._speed = speed
+        self._due = min(self._due, time.monotonic() + 1 / speed)
 
     def go_on(self) -> None:
         """Ends a pause."""

@@ -43,6 +43,7 @@ class Collector(Session):
         self._settings, self._data, self._finished = settings, data, finished
         self._env: gym.Env[Any, Any] | None = None
         self._index = 0
+        self._is_saved = False
         self._handlers |= {Again: self._drop, Next: self._go_on}
 
     @property
@@ -84,6 +85,14 @@ class Collector(Session):
                 self.watch(iterate_episode(env, mind, number, rng, limits), mind)
 
     def at_end(self, step: Step) -> None:
+        self._is_saved = False
+        try:
+            self._save(step)
+        except VmcError as error:  # the episode is still here: `Next` tries again
+            self._tell(event("error", message=str(error)))
+
+    def _save(self, step: Step) -> None:
+        self._last = step
         env, settings = self._env, self._settings
         assert env is not None
         limits = {"max_steps": settings.max_steps, "no_reward_limit": settings.no_reward_limit}
@@ -93,6 +102,7 @@ class Collector(Session):
         number = env_seed(settings.seed, "rollouts", self._index)
         episode = to_episode(self._index, self._now.trajectory, number, step.terminated, step.truncated)
         path = write_shard(self._data, [episode], source)
+        self._is_saved = True
         self._tell(event("saved", file=str(path), steps=self._now.steps, human_steps=self._now.steps))
 
     def _drop(self, message: Again) -> None:
@@ -104,6 +114,8 @@ class Collector(Session):
     def _go_on(self, message: Next) -> None:
         if not self._now.ended:
             raise VmcError("The episode has not ended yet.", "Drive on; Again drops it.")
+        if not self._is_saved:
+            self._save(self._last)
         raise Repeated
 
     def _missing(self) -> int | None:

@@ -20,7 +20,7 @@ from vmc.dream.settings import DreamSettings
 from vmc.episode import Action, Decision, Frame
 from vmc.models.mixture import Mixture
 from vmc.report.panels import Picture
-from vmc.stages.panels import DREAM, ENVIRONMENT, RECONSTRUCTION, draw_environment, make_panels
+from vmc.stages.panels import DREAM, ENVIRONMENT, RECONSTRUCTION, draw_environment, make_panels, rendered
 from vmc.viewer.messages import DREAM as ASLEEP
 from vmc.viewer.messages import REALITY as AWAKE
 from vmc.viewer.runs import PlayedRun
@@ -266,10 +266,7 @@ class Bare:
         self._frame = frame
 
     def pictures(self) -> dict[str, Picture]:
-        if self._env.render_mode == "rgb_array":
-            picture: Picture = np.ascontiguousarray(self._env.render())
-            return {ENVIRONMENT: picture}
-        return {ENVIRONMENT: self._frame}
+        return {ENVIRONMENT: rendered(self._env) if self._env.render_mode == "rgb_array" else self._frame}
 
     def inside(self) -> None:
         return None

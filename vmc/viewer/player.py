@@ -86,6 +86,8 @@ class Player(Session):
         if name not in self._offered:
             raise VmcError(f"There is no run {name!r} on this page.", f"There are: {', '.join(self._offered)}.")
         self._tell(event("loading", run=name))
+        self._end_film()  # its pictures are of one run
+        self._look_at = 0
         self.free()
         self._loaded = None
         self._run = load_played(self._offered[name])

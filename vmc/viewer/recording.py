@@ -36,6 +36,7 @@ class Film:
 
     def __init__(self, path: Path, frames_per_second: float, panels: list[str]) -> None:
         self.path, self._panels, self._steps = path, panels, 0
+        self._shape: tuple[int, ...] | None = None
         self._stack = ExitStack()
         self._video = self._stack.enter_context(open_video(path, frames_per_second))
 
@@ -46,7 +47,12 @@ class Film:
 
     def append(self, pictures: Mapping[str, Picture], caption: str) -> None:
         """Adds a step."""
-        self._video.append(film_picture({name: pictures[name] for name in self._panels}, caption))
+        picture = film_picture({name: pictures[name] for name in self._panels}, caption)
+        if self._shape is None:
+            self._shape = picture.shape
+        if picture.shape != self._shape:
+            raise VmcError(f"The picture's size has changed from {self._shape} to {picture.shape}.")
+        self._video.append(picture)
         self._steps += 1
 
     def close(self) -> None:

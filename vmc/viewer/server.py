@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
+import signal
 import socket
+import sys
 import tempfile
 import threading
 import webbrowser
@@ -18,9 +21,11 @@ from urllib.parse import urlsplit
 
 import torch
 
+from vmc.envs import preprocessing_of
 from vmc.errors import VmcError
 from vmc.extras import require
 from vmc.runs import RESULTS
+from vmc.stages.collect import check_folder
 from vmc.stages.settings import CollectSettings
 from vmc.viewer.collecting import Collector, visible_env
 from vmc.viewer.messages import parse
@@ -38,6 +43,9 @@ _PORTS = 10
 _CLOSE_SECONDS = 2
 # Of what a page sends, in bytes.
 _MAX_MESSAGE = 65_536
+_MOST_UNREAD = 256
+# After these, too, the recordings are removed.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 # The page loads nothing from elsewhere, and nothing else may use it.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; "
@@ -90,9 +98,11 @@ def collecting_site(settings: CollectSettings, data: Path) -> Site:
     """A site on which a person drives the missing episodes of a data folder; it stops when none is missing.
 
     Raises:
-        VmcError: an environment that a person cannot see.
+        VmcError: an environment that a person cannot see; a folder of another environment, or with other limits.
     """
-    visible_env(settings.env).close()
+    env = visible_env(settings.env)
+    env.close()
+    check_folder(settings, data, preprocessing_of(env))
     finished = threading.Event()
     make_session = partial(Collector, settings, data, finished.set)
     return Site({"collect": settings.env, "episodes": settings.episodes}, make_session, finished=finished)
@@ -114,10 +124,10 @@ def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable
 
     torch.set_num_threads(1)  # pages step side by side
     listener = _listen(host, port)
-    number = listener.getsockname()[1]
-    address = f"http://{'localhost' if host == LOOPBACK else host}:{number}"
+    shown = "localhost" if host == LOOPBACK else f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listener.getsockname()[1]}"
     with tempfile.TemporaryDirectory(prefix="vmc-play-") as folder:
-        app = make_app(site, Path(folder), _hosts(host))
+        app = make_app(site, Path(folder), host)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -133,6 +143,8 @@ def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable
             server.should_exit = True
 
         threading.Thread(target=stop, daemon=True).start()
+        for number in _ENDING:
+            signal.signal(number, _end)
         tell(f"{address} (Ctrl-C ends it)")
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
@@ -140,16 +152,15 @@ def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable
             server.run(sockets=[listener])
 
 
-def make_app(site: Site, videos: Path, hosts: list[str]) -> Any:
+def make_app(site: Site, videos: Path, host: str) -> Any:
     """The Starlette application.
 
     Args:
         videos: the folder for recordings.
-        hosts: the names by which the server may be addressed; `*` allows any.
+        host: the one that is served, by which the server may be addressed.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
     from starlette.responses import FileResponse, JSONResponse, Response
     from starlette.routing import Mount, Route, WebSocketRoute
@@ -176,7 +187,7 @@ def make_app(site: Site, videos: Path, hosts: list[str]) -> Any:
         Mount("/videos", StaticFiles(directory=videos)),
         Mount("/", StaticFiles(directory=_STATIC)),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+    return Starlette(routes=routes, middleware=[Middleware(_OwnNames, host=host)])
 
 
 class _Pages:
@@ -216,7 +227,7 @@ class _Pages:
         tell(event("welcome", **self._site.welcome))
         sender = asyncio.create_task(_send_all(websocket, outbox))
         try:
-            await _obey_all(websocket, session, tell)
+            await _obey_all(websocket, session, tell, outbox)
         finally:
             session.close()
             sender.cancel()
@@ -235,9 +246,11 @@ async def _send_all(websocket: Any, outbox: asyncio.Queue[str | bytes]) -> None:
                 await websocket.send_bytes(content)
 
 
-async def _obey_all(websocket: Any, session: Session, tell: Tell) -> None:
-    """Passes the page's messages on until it is closed; a bad one is answered."""
+async def _obey_all(websocket: Any, session: Session, tell: Tell, outbox: asyncio.Queue[str | bytes]) -> None:
+    """Passes the page's messages on until it is closed; a bad one is answered. One that reads nothing is left."""
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
+        if outbox.qsize() > _MOST_UNREAD:
+            return
         try:
             session.obey(parse(message.get("text") or ""))
         except VmcError as error:
@@ -250,9 +263,36 @@ def _is_same_origin(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
-def _hosts(host: str) -> list[str]:
-    """On loopback only its own names, so that no page elsewhere reaches the server by a name of its own."""
-    return ["localhost", LOOPBACK, "[::1]"] if host in (LOOPBACK, "localhost", "::1") else ["*"]
+class _OwnNames:
+    """Refuses requests to other names than this machine's: a page elsewhere could give one of its own this address."""
+
+    def __init__(self, app: Any, host: str) -> None:
+        self._app = app
+        self._names = {"localhost", host, socket.gethostname(), socket.getfqdn()}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.datastructures import Headers
+        from starlette.responses import PlainTextResponse
+        from starlette.websockets import WebSocketClose
+
+        if scope["type"] == "lifespan" or self._is_own(Headers(scope=scope).get("host", "")):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocketClose(1008)(scope, receive, send)
+        else:
+            await PlainTextResponse("This server has another name.", 400)(scope, receive, send)
+
+    def _is_own(self, host: str) -> bool:
+        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._names
+        return True  # no name at all
+
+
+def _end(number: int, frame: Any) -> None:
+    sys.exit(128 + number)
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

@@ -151,26 +151,29 @@ class Session(ABC):
 
     def run(self) -> None:
         """Plays until the page is closed."""
-        beginning: Begin | None = None
         try:
+            beginning = self._next_beginning(None)
             while True:
                 try:
-                    self.play(beginning or self._first_beginning())
+                    self.play(beginning)
+                except VmcError as error:
+                    self._tell(event("error", message=str(error)))
                 except Left as left:
                     if left.beginning is None:
                         return
                     beginning = left.beginning
-                except VmcError as error:
-                    self._tell(event("error", message=str(error)))
-                    beginning = None
-                except Exception:
+                    continue
+                except Exception as error:
                     traceback.print_exc()
-                    self._tell(event("error", message="The episode ended by a defect of vmc: see the terminal."))
-                    beginning = None
+                    told = f"The episode ended with an error, which the terminal tells in full: {error!r}"
+                    self._tell(event("error", message=told))
+                beginning = self._next_beginning(beginning)
+        except Left:
+            pass
         finally:
+            self.free()
             if self._film is not None:
                 self._film.discard()
-            self.free()
 
     @abstractmethod
     def play(self, beginning: Begin) -> None:
@@ -224,10 +227,12 @@ class Session(ABC):
         """Shows the present frame, as soon as the page is ready for it."""
         self._is_late = self._under_way >= _VIEWS_UNDER_WAY
         if not self._is_late:
+            view = encode_view(self._header(), self._draw(), self._mind.inside(), self._look_at)
             self._under_way += 1
-            self._tell(encode_view(self._header(), self._draw(), self._mind.inside(), self._look_at))
+            self._tell(view)
 
-    def _first_beginning(self) -> Begin:
+    def _next_beginning(self, last: Begin | None) -> Begin:
+        """Waits where nothing is played: before the first episode, and after an error."""
         self._is_late = False
         while True:
             message = self._inbox.get()
@@ -235,8 +240,12 @@ class Session(ABC):
                 raise Left(None)
             if isinstance(message, Begin):
                 return message
+            if isinstance(message, Again) and last is not None:
+                return last
             if isinstance(message, Ready):
                 self._ready(message)
+            elif last is not None and not isinstance(message, Press | Release | LookAt):
+                self._tell(event("error", message="Nothing is played now. Again begins the episode again."))
 
     def _draw(self) -> dict[str, Picture]:
         if self._drawn is None:
@@ -250,6 +259,13 @@ class Session(ABC):
         self.publish()
 
     def _film_frame(self) -> None:
+        try:
+            self._append_to_film()
+        except VmcError as error:
+            self._tell(event("error", message=f"The recording has ended: {error}"))
+            self._end_film()
+
+    def _append_to_film(self) -> None:
         if self._film is not None:
             drawn = self._draw()
             self._pictures.update(drawn)
