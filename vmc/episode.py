@@ -61,8 +61,9 @@ class Limits:
 
     def reached(self, length: int, steps_without_reward: int) -> bool:
         """Returns whether an episode of this length is truncated."""
-        limits = ((self.max_steps, length), (self.no_reward_limit, steps_without_reward))
-        return any(limit is not None and steps >= limit for limit, steps in limits)
+        if self.max_steps is not None and length >= self.max_steps:
+            return True
+        return self.no_reward_limit is not None and steps_without_reward >= self.no_reward_limit
 
 
 class Step(NamedTuple):

@@ -71,7 +71,7 @@ class BoxActionMap:
     def __call__(self, outputs: npt.NDArray[Any]) -> Floats:
         """NumPy: (..., A) outputs to (..., A) float32 actions."""
         squashed = self.offset + self.scale * np.tanh(outputs, dtype=np.float32)
-        action: Floats = np.clip(squashed, self.low, self.high)
+        action: Floats = np.minimum(np.maximum(squashed, self.low), self.high)  # `np.clip` takes twice as long
         return action
 
     def torch(self, outputs: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from vmc.storage.checkpoint import Checkpoint
 Array = npt.NDArray[np.float32]
 # The name of the graph in V's checkpoint.
 ENCODER = "encoder"
+_OUTPUTS = ("mean", "log_variance")
 
 
 class Encoder:
@@ -31,5 +32,5 @@ class Encoder:
 
     def encode(self, frame: npt.NDArray[Any]) -> tuple[Array, Array]:
         """A frame, as `vmc.envs.make_env` gives it, to the posterior's mean and log-variance, each (Z,)."""
-        mean, log_variance = self._session.run(None, {"frame": frame})
+        mean, log_variance = self._session.run(_OUTPUTS, {"frame": frame})
         return mean, log_variance
