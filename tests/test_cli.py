@@ -236,7 +236,7 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
     _assert_told(_run(*_command("train-mdrnn", tmp_path)), "no checkpoint", "vmc train-vae")
     _assert_told(_run(*_command("train-controller", tmp_path)), "no checkpoint", "vmc train-vae")
     _assert_told(_run(*_command("test", tmp_path)), "no checkpoint", "vmc train-vae")
-    _assert_told(_run("report", "--run", str(tmp_path)), "no metrics")
+    _assert_told(_run("report", "--run", str(tmp_path)), "holds no run")
 
 
 def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None:
@@ -568,12 +568,14 @@ def test_film_shows_the_frames_beside_the_reconstruction_and_the_dream(ending: s
     assert result.exit_code == 0, result.stderr
     with av.open(str(path)) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    strip = 32  # the panels' labels
-    assert frames[0].shape == (strip + 3 * 64, 3 * (3 * 64 + 2 * 2), 3)
+    assert f"{path}: the first test episode, {len(frames)} steps." in result.stdout or ending == "gif"
+    strip = 28  # the panels' labels; as high is the caption below
+    assert frames[0].shape == (strip + 256 + strip, 3 * 256 + 2 * 8, 3)
     assert frames[0][:strip].mean() > 200  # dark on white
+    assert frames[0][-strip:].mean() > 200
     # The toy's frames are one colour; V learnt it, so the middle panel is near the left one. Green is always 0.
-    panels = frames[-1][strip + 20 : strip + 100]
-    left, middle = panels[:, 20:170].mean((0, 1)), panels[:, 220:370].mean((0, 1))
+    panels = frames[-1][strip + 20 : strip + 200]
+    left, middle = panels[:, 20:236].mean((0, 1)), panels[:, 284:500].mean((0, 1))
     assert abs(left - middle).max() < 60
 
 

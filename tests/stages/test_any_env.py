@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from vmc.cli import main
 from vmc.recipes import Recipe, load_recipe, to_toml
@@ -98,9 +99,13 @@ def _recipe_of(folder: Path) -> Recipe:
     return load_recipe(folder / "run" / "recipe.toml")
 
 
-def test_a_film_needs_pictures(cartpole: Path) -> None:
-    result = _run("test", "--env", "CartPole-v1", *_folders(cartpole), "--video", "film.gif")
-    _assert_told(result, "sees vectors: there are no pictures to reconstruct")
+def test_a_film_of_vectors_has_the_environments_picture_and_lines(cartpole: Path) -> None:
+    film = cartpole / "film.gif"
+    options = ["--episodes", "2", "--max-steps", "30", "--video", str(film)]
+    result = _run("test", "--env", "CartPole-v1", *_folders(cartpole), *options)
+    assert result.exit_code == 0, result.output
+    with Image.open(film) as pictures:
+        assert pictures.size == (384 + 8 + 320 + 8 + 320, 28 + 256 + 28)
 
 
 def test_inspect_says_what_a_vector_run_holds(cartpole: Path) -> None:
