@@ -61,8 +61,8 @@ def test_the_end_of_a_run_compares_and_says_what_comes_next(tmp_path: Path) -> N
     agent = f"the agent in {tmp_path / 'agent'} 903.9"
     assert f"For comparison: a random policy -30.0, {agent}, the paper 906 ± 21." in lines
     assert f"Pictures: {run / 'vae' / 'reconstructions.png'}" in text
+    assert f"  vmc play {run}" in lines
     assert f"  vmc report {run}" in lines
-    assert f"  vmc test {run} --video drive.gif" in lines
     assert "  vmc run --preset laptop" in lines
     assert "means nothing" not in text
 

@@ -260,6 +260,8 @@ def play(
     """
     from vmc.viewer.server import play_site, serve
 
+    if run_path and run not in (None, run_path):
+        raise click.UsageError(f"The argument names the run {run_path}, and --run names {run}.")
     serve(play_site(run_path or run, data), host, port, browser, click.echo)
 
 

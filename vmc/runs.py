@@ -149,9 +149,8 @@ def _best_agent(env: str, run: Path) -> dict[str, float]:
 
 
 def _next_commands(recipe: Recipe, env: str, data: Path, run: Path) -> Iterator[str]:
+    yield f"vmc play {run}"
     yield f"vmc report {run}"
-    if (vae_folder(run) / "reconstructions.png").exists():  # V decodes pictures
-        yield f"vmc test {run} --video drive.gif"
     if preset_of(recipe) == DEFAULT_PRESET:
         yield f"vmc faithfulness {run} --data {data}"
     else:
