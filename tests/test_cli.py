@@ -239,6 +239,15 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
     _assert_told(_run("report", "--run", str(tmp_path)), "holds no run")
 
 
+def test_a_job_timeout_is_an_option_of_what_has_workers(tmp_path: Path) -> None:
+    options = ["--job-timeout", "7.5", "--workers", "2"]
+    assert "job-timeout = 7.5" in _run(*_command("test", tmp_path), *options, "--show-config").stdout
+    assert "# job-timeout: 7.5" in _run("run", "--preset", "smoke", "--dry-run", *options).stdout
+    _assert_told(_run(*_command("test", tmp_path, workers=0), "--job-timeout", "3"), "--workers 1 or more")
+    result = _run(*_command("rollouts", tmp_path, episodes=4), *options)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_a_trial_does_not_become_the_start_of_a_real_run(tmp_path: Path) -> None:
     assert _run(*_command("rollouts", tmp_path, episodes=4, max_steps=10, workers=0)).exit_code == 0
     _assert_told(_run(*_command("rollouts", tmp_path, episodes=4, workers=0)), "max_steps = 10; now there is no limit")

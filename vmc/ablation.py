@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from vmc.config import make_settings
 from vmc.envs import get_task
-from vmc.executors import available_cores, processor
+from vmc.executors import Workers, available_cores, processor
 from vmc.models.checkpoints import (
     STARTS,
     TRAIN_MDRNN,
@@ -57,7 +57,7 @@ class AblationSettings:
     source: Path
     folder: Path
     device: str
-    workers: int
+    workers: Workers
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property

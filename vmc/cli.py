@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from vmc.config import did_you_mean, make_settings
 from vmc.errors import VmcError
-from vmc.executors import available_cores
+from vmc.executors import Workers, available_cores
 from vmc.extras import VERSION
 from vmc.options import (
     GroupedCommand,
@@ -95,7 +95,7 @@ def main() -> None:
 @page_options
 @settings_options(CollectSettings)
 def rollouts(
-    recipe: Recipe, data: Path, run: Path, workers: int, host: str, port: int | None, browser: bool, **given: Any
+    recipe: Recipe, data: Path, run: Path, workers: Workers, host: str, port: int | None, browser: bool, **given: Any
 ) -> None:
     """Collect episodes of the environment into HDF5 files.
 
@@ -164,7 +164,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tup
 @settings_options(TrainControllerSettings)
 @log_option
 def train_controller(
-    recipe: Recipe, data: Path, run: Path, device: str, workers: int, loggers: tuple[str, ...], **given: Any
+    recipe: Recipe, data: Path, run: Path, device: str, workers: Workers, loggers: tuple[str, ...], **given: Any
 ) -> None:
     """Evolve C with CMA-ES, in the environment or the dream."""
     from vmc.stages import train_controller as stage
@@ -202,7 +202,7 @@ def test(
     data: Path,
     run: Path,
     device: str,
-    workers: int,
+    workers: Workers,
     path: Path | None,
     video: Path | None,
     temperature: list[float] | None,
@@ -289,7 +289,7 @@ def run_chain(
     data: Path,
     run: Path,
     device: str,
-    workers: int,
+    workers: Workers,
     loggers: tuple[str, ...],
     seeds: list[int],
     dry_run: bool,
@@ -404,7 +404,7 @@ def inspect(path: Path) -> None:
 )
 @shared(run_argument=True, reads_run=True)
 @settings_options(FaithfulnessSettings)
-def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: int, **given: Any) -> None:
+def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: Workers, **given: Any) -> None:
     """Compare the dream with the real environment.
 
     It measures the dream's error by horizon, its calibration, and the same controllers in both.
@@ -437,7 +437,7 @@ def faithfulness(recipe: Recipe, data: Path, run: Path, device: str, workers: in
 def ablate(
     recipe: Recipe,
     device: str,
-    workers: int,
+    workers: Workers,
     rows: tuple[str, ...],
     source: Path | None,
     to: Path | None,

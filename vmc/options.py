@@ -15,7 +15,7 @@ import click
 
 from vmc.config import make_settings, plain_type
 from vmc.envs import CARRACING, WORDS, env_slug, join_name, use_official_drawing
-from vmc.executors import available_cores
+from vmc.executors import ExecutorSettings, available_cores, executor_settings
 from vmc.recipes import (
     DEFAULT_PRESET,
     Recipe,
@@ -144,9 +144,11 @@ def _with_show_config(command: Command, kind: type) -> Command:
         given = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
         settings = settings_for(kind, recipe, given)
         head: dict[str, Any] = {"env": recipe.env}
-        for name in ("data", "run", "device", "workers"):
+        for name in ("data", "run", "device"):
             if name in kwargs:
                 head[name] = str(kwargs[name]) if isinstance(kwargs[name], Path) else kwargs[name]
+        if "workers" in kwargs:
+            head |= executor_settings(kwargs["workers"]).given()
         stage = click.get_current_context().command.name
         values = {name: value for name, value in dataclasses.asdict(settings).items() if name != "env"}
         click.echo(settings_toml(head, str(stage), values))
@@ -259,6 +261,12 @@ def shared(
         text = "Use this many worker processes; 0 works in the main process.  [default: the number of cores]"
         kwargs = {"type": click.IntRange(0), "metavar": "N", "default": available_cores, "help": text, "group": _PLACES}
         options.append(_option("--workers", **kwargs))
+        text = (
+            "End a worker that takes longer than so many seconds for a job, and run the job again on another; at the "
+            "third time the command fails. Without it, a job may take for ever."
+        )
+        seconds = click.FloatRange(0, min_open=True)
+        options.append(_option("--job-timeout", type=seconds, metavar="SECONDS", help=text, group=_PLACES))
 
     def decorate(command: Any) -> Any:
         command = _with_recipe(command, reads_run)
@@ -299,8 +307,11 @@ def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callab
         file_or_name: str | None,
         seed: int | None = None,
         run_path: Path | None = None,
+        job_timeout: float | None = None,
         **given: Any,
     ) -> Any:
+        if job_timeout is not None:
+            given["workers"] = ExecutorSettings(given["workers"], job_timeout)
         if preset and file_or_name:
             raise click.UsageError("--preset and --recipe each name a recipe; give one of them.")
         if run_path and given["run"] not in (None, run_path):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from vmc.envs import check_env
 from vmc.errors import VmcError
+from vmc.executors import Workers, executor_settings
 from vmc.models.checkpoints import OTHER_SEED
 from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
@@ -51,7 +52,7 @@ class PipelineSettings:
     data: Path
     run: Path
     device: str = "auto"
-    workers: int = 0
+    workers: Workers = 0
     loggers: tuple[str, ...] = ()
 
 
@@ -132,7 +133,8 @@ def describe_run(settings: PipelineSettings) -> str:
     Raises:
         VmcError: a recipe without an environment, or an option that a stage does not take.
     """
-    places = {"data": settings.data, "run": settings.run, "device": settings.device, "workers": settings.workers}
+    places = {"data": settings.data, "run": settings.run, "device": settings.device}
+    places |= executor_settings(settings.workers).given()
     head = "".join(f"# {name}: {value}\n" for name, value in places.items())
     return head + to_toml(completed(settings.recipe))
 

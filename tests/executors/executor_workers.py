@@ -89,6 +89,10 @@ def _fail(how: str) -> None:
         os._exit(3)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        time.sleep(1000)
+    if how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if how == "die while sending":
         Connection._send = _send_half  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ import executor_workers as workers
 import pytest
 
 from vmc.errors import VmcError
-from vmc.executors import ProcessExecutor, SerialExecutor, available_cores, make_executor
+from vmc.executors import ExecutorSettings, ProcessExecutor, SerialExecutor, available_cores, make_executor
 from vmc.executors.contract import MAX_ATTEMPTS
 
 JOBS = [3, 1, 4, 2, 5, 0, 2]
@@ -103,6 +103,35 @@ def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
         "kill": "signal SIGKILL",
     }
     assert expected[how] in shown
+
+
+@pytest.mark.parametrize("how", ["hang", "stop"])
+def test_a_worker_that_hangs_is_ended_and_its_job_run_again(
+    how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The other jobs take no time; a worker starts in less than a second, and is given ten."""
+    settings = ExecutorSettings(2, job_timeout=10)
+    with closing(make_executor(partial(workers.FailingWorker, tmp_path, how, 1), settings)) as executor:
+        started = time.monotonic()
+        assert dict(executor.map(JOBS)) == RESULTS
+        first = time.monotonic() - started
+        assert dict(executor.map([3, 1])) == {0: 30, 1: 10}  # an idle worker is not late
+    assert 10 <= first < 60
+    assert "was ended after 10 s (--job-timeout)" in capfd.readouterr().err
+
+
+def test_a_job_that_always_hangs_is_given_up(tmp_path: Path) -> None:
+    make_worker = partial(workers.FailingWorker, tmp_path, "hang", 100)
+    with (
+        closing(make_executor(make_worker, ExecutorSettings(1, job_timeout=3))) as executor,
+        pytest.raises(VmcError, match=rf"failed {MAX_ATTEMPTS} times(.|\n)*job-timeout"),
+    ):
+        list(executor.map([1, 2]))
+
+
+def test_a_timeout_needs_worker_processes() -> None:
+    with pytest.raises(VmcError, match="--workers 1 or more"):
+        ExecutorSettings(0, job_timeout=3)
 
 
 def test_a_worker_that_dies_while_it_sends_its_result_is_replaced(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def bench_loading(rounds: int, steps: int) -> list[Result]:
     """Frames/s from the disk's cache into memory, one process, and from there into shuffled batches for V."""
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
         settings = make_settings(CollectSettings, CARRACING, {"episodes": 4, "max_steps": steps})
-        collect(settings, Path(folder), None, num_workers=0)
+        collect(settings, Path(folder), None, workers=0)
         dataset = RolloutDataset(Path(folder))
         archive = Path(folder) / "frames.npz"
         frames = read_all_frames(dataset, dataset.episodes)
@@ -234,7 +234,7 @@ def _collect(steps: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(CollectSettings, CARRACING, {"episodes": 2, "max_steps": steps // 2})
         with redirect_stderr(StringIO()):  # no progress in the table
-            return collect(settings, Path(folder), None, num_workers=0).added_steps
+            return collect(settings, Path(folder), None, workers=0).added_steps
 
 
 def _explore(steps: int) -> int:

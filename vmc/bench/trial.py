@@ -20,7 +20,7 @@ from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
 from vmc.dream.settings import DreamSettings
 from vmc.envs import check_env, get_task
 from vmc.episode import Limits
-from vmc.executors import make_executor
+from vmc.executors import executor_settings, make_executor
 from vmc.models.agent import load_body
 from vmc.models.checkpoints import dynamics_folder, vae_folder
 from vmc.models.controller import LinearSettings
@@ -61,7 +61,7 @@ def measure_stages(settings: PipelineSettings) -> Rates:
         VmcError: an environment that does not fit, or a kind of model that there is not.
     """
     check_env(str(settings.recipe.env))  # tells what it compiles
-    processes = max(settings.workers, 1)
+    processes = max(executor_settings(settings.workers).workers, 1)
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # no progress in the table
         trial = _Trial(settings, Path(folder) / "data", Path(folder) / "run")
         rate, length = _collect(trial)

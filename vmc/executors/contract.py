@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,36 @@ Job_contra = TypeVar("Job_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """Where jobs run.
+
+    Attributes:
+        workers: worker processes; 0 works in this process.
+        job_timeout: seconds that a job may take; a worker that takes longer is ended, and its job has failed once. A
+            worker's first job includes its start. None waits for ever.
+
+    Raises:
+        VmcError: a timeout without worker processes.
+    """
+
+    workers: int
+    job_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.job_timeout is not None and not self.workers:
+            raise VmcError("A job in the main process cannot be ended after a time.", "Give --workers 1 or more.")
+
+    def given(self) -> dict[str, float]:
+        """What is set, by the names of the options."""
+        values = {"workers": self.workers, "job-timeout": self.job_timeout}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+# The number of worker processes says enough where nothing else is set.
+Workers = int | ExecutorSettings
 
 
 class Worker(Protocol[Job_contra, Result_co]):
@@ -45,12 +76,20 @@ class Executor(Protocol[Job_contra, Result_co]):
     def close(self) -> None: ...
 
 
-def make_executor(make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> Executor[Any, Any]:
-    """Makes an executor with `num_workers` processes, or in this process for 0. `make_worker` must be picklable."""
+def executor_settings(workers: Workers) -> ExecutorSettings:
+    """The settings that a plain number stands for, or those given."""
+    return workers if isinstance(workers, ExecutorSettings) else ExecutorSettings(workers)
+
+
+def make_executor(make_worker: Callable[[], Worker[Any, Any]], workers: Workers) -> Executor[Any, Any]:
+    """Makes an executor with worker processes, or in this process for 0. `make_worker` must be picklable."""
     from vmc.executors.processes import ProcessExecutor
     from vmc.executors.serial import SerialExecutor
 
-    return ProcessExecutor(make_worker, num_workers) if num_workers else SerialExecutor(make_worker)
+    settings = executor_settings(workers)
+    if not settings.workers:
+        return SerialExecutor(make_worker)
+    return ProcessExecutor(make_worker, settings.workers, settings.job_timeout)
 
 
 def available_cores() -> int:

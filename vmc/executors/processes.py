@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +34,18 @@ _WORKER_ENVIRONMENT = {
 
 
 class ProcessExecutor:
-    """An `Executor` with up to `num_workers` spawned processes, which start at the first `map`."""
+    """An `Executor` with up to `num_workers` spawned processes, which start at the first `map`.
 
-    def __init__(self, make_worker: Callable[[], Worker[Any, Any]], num_workers: int) -> None:
+    Args:
+        job_timeout: seconds, as in `ExecutorSettings`.
+    """
+
+    def __init__(
+        self, make_worker: Callable[[], Worker[Any, Any]], num_workers: int, job_timeout: float | None = None
+    ) -> None:
         self._make_worker = make_worker
         self._num_workers = num_workers
+        self._job_timeout = job_timeout
         self._workers: list[_Process] = []
 
     def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -58,7 +66,7 @@ class ProcessExecutor:
             for worker in self._workers:
                 if worker.position is None and waiting:
                     worker.start(waiting.popleft(), jobs)
-            for worker in _ready(self._workers):
+            for worker in _ready(self._workers, self._job_timeout):
                 position, outcome = worker.finish()
                 if isinstance(outcome, _Done):
                     done += 1
@@ -110,21 +118,26 @@ class _Process:
             self.process.start()
         theirs.close()
         self.position: int | None = None
+        self.started = 0.0
 
     @property
     def pid(self) -> int:
         return self.process.pid or 0
 
     def start(self, position: int, jobs: Sequence[Any]) -> None:
-        self.position = position
+        self.position, self.started = position, time.monotonic()
         with suppress(BrokenPipeError, ConnectionResetError):  # the worker died; `finish` reports it
             self.connection.send(jobs[position])
 
     def finish(self) -> tuple[int, _Done | _Failed]:
-        """Returns the position and the outcome of the job; call it when the connection is ready."""
+        """Returns the position and the outcome of the job; without an answer, the job has taken too long."""
         position = self.position
         assert position is not None
         self.position = None
+        if not self.connection.poll():
+            return position, _Failed(
+                f"The job was ended after {time.monotonic() - self.started:.0f} s (--job-timeout)."
+            )
         try:
             return position, self.connection.recv()
         except (EOFError, OSError):  # OSError: the worker died while it sent a message
@@ -140,11 +153,16 @@ class _Process:
         self.process.close()
 
 
-def _ready(workers: list[_Process]) -> list[_Process]:
+def _ready(workers: list[_Process], job_timeout: float | None) -> list[_Process]:
+    """Waits for workers that have an answer, or whose job has taken too long."""
     busy = [worker for worker in workers if worker.position is not None]
+    seconds = None
+    if job_timeout is not None:
+        seconds = max(0.0, min(worker.started for worker in busy) + job_timeout - time.monotonic())
     # A worker's death closes its pipe. A closed pipe is ready too, so this returns for results and for deaths.
-    ready = wait([worker.connection for worker in busy])
-    return [worker for worker in busy if worker.connection in ready]
+    ready = wait([worker.connection for worker in busy], seconds)
+    late = float("-inf") if job_timeout is None else time.monotonic() - job_timeout
+    return [worker for worker in busy if worker.connection in ready or worker.started <= late]
 
 
 def _serve(connection: Connection, make_worker: Callable[[], Worker[Any, Any]]) -> None:

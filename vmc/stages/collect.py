@@ -18,7 +18,7 @@ from vmc.config import changed
 from vmc.envs import action_map_of, check_env, make_env, preprocessing_of
 from vmc.episode import Limits, Policy, Trajectory, run_episode
 from vmc.errors import VmcError
-from vmc.executors import make_executor
+from vmc.executors import Workers, make_executor
 from vmc.models.agent import load_agent, load_candidates
 from vmc.policies import POLICIES
 from vmc.progress import Progress
@@ -55,7 +55,7 @@ class Collected:
     nothing_to_do: str = ""
 
 
-def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers: int) -> Collected:
+def collect(settings: CollectSettings, data: Path, run: Path | None, workers: Workers) -> Collected:
     """Brings the folder `data` to `settings.episodes` episodes.
 
     Args:
@@ -76,7 +76,7 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, num_workers
         steps = 0
         make_worker = partial(_CollectWorker, settings, data, run)
         with (
-            closing(make_executor(make_worker, num_workers)) as executor,
+            closing(make_executor(make_worker, workers)) as executor,
             Progress("rollouts", len(missing), "episodes") as progress,
         ):
             for position, returns_and_lengths in executor.map(jobs):

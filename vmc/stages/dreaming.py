@@ -19,7 +19,7 @@ from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.world import DreamWorld
 from vmc.envs import PREPROCESSINGS, action_map_from_json
-from vmc.executors import make_executor
+from vmc.executors import Workers, make_executor
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_checkpoint, dynamics_folder, vae_checkpoint
 from vmc.models.controller import LinearSettings
 from vmc.models.dynamics.contract import WorldModel
@@ -59,7 +59,7 @@ def dream_fitness(
     source: DreamSource,
     settings: DreamSettings,
     device_name: str,
-    num_workers: int,
+    workers: Workers,
     soft_cap: SoftCap | None = None,
     action_noise: float = 0.0,
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
@@ -77,9 +77,9 @@ def dream_fitness(
         ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
     block_size: int | None = BLOCK_SIZE
     if device.type != "cpu":
-        num_workers, block_size = 0, None
+        workers, block_size = 0, None
     make_worker = partial(make_dream_worker, source, settings, device_name)
-    with closing(make_executor(make_worker, num_workers)) as executor:
+    with closing(make_executor(make_worker, workers)) as executor:
         training = DreamFitness(executor, False, soft_cap, action_noise, block_size)
         yield training, DreamFitness(executor, True, block_size=block_size)
 

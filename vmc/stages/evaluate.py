@@ -20,7 +20,7 @@ from vmc.dream.settings import DreamSettings
 from vmc.envs import action_map_of, check_env, make_env
 from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.errors import VmcError
-from vmc.executors import Worker, make_executor
+from vmc.executors import Worker, Workers, make_executor
 from vmc.models.checkpoints import StoredController, dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.policies import POLICIES
 from vmc.progress import Progress
@@ -49,14 +49,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_controller(
-    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int, path: Path | None = None
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, workers: Workers, path: Path | None = None
 ) -> dict[str, Any]:
     """As `evaluate_and_keep`; returns the result alone."""
-    return evaluate_and_keep(settings, data, run, device_name, num_workers, path).result
+    return evaluate_and_keep(settings, data, run, device_name, workers, path).result
 
 
 def evaluate_and_keep(
-    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int, path: Path | None = None
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, workers: Workers, path: Path | None = None
 ) -> Evaluation:
     """Scores the run's best C, or a policy that needs no run, and writes `test.json` (`test-dream.json` for a dream).
 
@@ -74,7 +74,7 @@ def evaluate_and_keep(
     """
     if path is not None:
         check_replaceable(path, {"env", "episodes", "mean"})
-    result, own_dream = _evaluate(settings, data, run, device_name, num_workers)
+    result, own_dream = _evaluate(settings, data, run, device_name, workers)
     if path is None:
         return Evaluation(result, keep(result, run, own_dream))
     write_json(path, result)
@@ -82,7 +82,7 @@ def evaluate_and_keep(
 
 
 def _evaluate(
-    settings: EvaluateSettings, data: Path, run: Path, device_name: str, num_workers: int
+    settings: EvaluateSettings, data: Path, run: Path, device_name: str, workers: Workers
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The result, and the dream that C was evolved in (empty without a C)."""
     if not settings.dream:
@@ -100,7 +100,7 @@ def _evaluate(
         dream = dream_settings(settings, controller)
         episodes = _in_the_dream(settings, dream, data, run, device_name, controller, seeds)
     else:
-        episodes = _in_reality(settings, run, num_workers, controller, seeds)
+        episodes = _in_reality(settings, run, workers, controller, seeds)
     result = {
         "env": settings.env,
         "episodes": episodes,
@@ -116,7 +116,7 @@ def _evaluate(
 
 
 def evaluate_temperatures(
-    settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, num_workers: int
+    settings: EvaluateSettings, temperatures: Sequence[float], data: Path, run: Path, device_name: str, workers: Workers
 ) -> tuple[list[dict[str, Any]], Kept]:
     """Scores the run's best C in the dream at each temperature, and in the real environment.
 
@@ -126,8 +126,8 @@ def evaluate_temperatures(
         A result for each temperature, and that of reality as the last; where the table is kept.
     """
     dreams = [replace(settings, dream=True, temperature=temperature) for temperature in temperatures]
-    results = [_evaluate(each, data, run, device_name, num_workers)[0] for each in dreams]
-    real = evaluate_and_keep(replace(settings, dream=False), data, run, device_name, num_workers)
+    results = [_evaluate(each, data, run, device_name, workers)[0] for each in dreams]
+    real = evaluate_and_keep(replace(settings, dream=False), data, run, device_name, workers)
     results.append(real.result)
     shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller")
     table = [{name: result[name] for name in shown} for result in results]
@@ -158,7 +158,7 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: EvaluateSettings, run: Path, num_workers: int, controller: StoredController | None, seeds: list[int]
+    settings: EvaluateSettings, run: Path, workers: Workers, controller: StoredController | None, seeds: list[int]
 ) -> list[Row]:
     """Runs the episodes that are not yet in the journal of this policy under these limits."""
     limits = Limits(max_steps=settings.max_steps)
@@ -176,7 +176,7 @@ def _in_reality(
         make_worker = partial(EpisodeWorker, run, settings.env, controller.settings)
     jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
     with (
-        closing(make_executor(make_worker, num_workers)) as executor,
+        closing(make_executor(make_worker, workers)) as executor,
         Progress("test", len(seeds), "episodes", done=len(seeds) - len(missing)) as progress,
     ):
         for _, outcome in executor.map(jobs):
@@ -257,7 +257,7 @@ def _in_the_dream(
     seeds: list[int],
 ) -> list[Row]:
     source = DreamSource(settings.env, data, run, controller.settings, settings.seed)
-    with dream_fitness(source, dream, device_name, num_workers=0) as (_, validation):
+    with dream_fitness(source, dream, device_name, workers=0) as (_, validation):
         scores = validation.evaluate(controller.parameters[None], seeds)
     return [_row(*values) for values in zip(seeds, scores.returns[0], scores.lengths[0], strict=True)]
 

@@ -16,7 +16,7 @@ from vmc.control.loop import means_folder
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.errors import VmcError
-from vmc.executors import make_executor
+from vmc.executors import Workers, make_executor
 from vmc.models.checkpoints import (
     TRAIN_CONTROLLER,
     controller_folder,
@@ -44,7 +44,7 @@ _BINS = 10
 
 
 def measure_faithfulness(
-    settings: FaithfulnessSettings, data: Path, run: Path, device_name: str, num_workers: int
+    settings: FaithfulnessSettings, data: Path, run: Path, device_name: str, workers: Workers
 ) -> dict[str, Any]:
     """Measures on validation episodes and on validation tracks, and writes `faithfulness.json`.
 
@@ -66,7 +66,7 @@ def measure_faithfulness(
     report = {
         "open_loop": _open_loop_curves(dynamics, batches, stream(settings.seed, "faithfulness")),
         **_calibration(dynamics, batches),
-        "gap": _gap(settings, data, run, device_name, num_workers),
+        "gap": _gap(settings, data, run, device_name, workers),
         "config": asdict(settings),
         "versions": versions(),
     }
@@ -113,7 +113,7 @@ def _binned(said: npt.NDArray[np.float32], happened: npt.NDArray[np.float32]) ->
     }
 
 
-def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str, num_workers: int) -> dict[str, Any]:
+def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str, workers: Workers) -> dict[str, Any]:
     """The same controllers, saved along the search, in the dream and on real tracks that no test uses."""
     generations, parameters = _saved_means(run, settings.controllers)
     seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.episodes)]
@@ -122,9 +122,9 @@ def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str
     controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
     shape, dream = controller.settings, dream_settings(settings, controller)
     source = DreamSource(settings.env, data, run, shape, settings.seed)
-    with dream_fitness(source, dream, device_name, num_workers=0) as (_, validation):
+    with dream_fitness(source, dream, device_name, workers=0) as (_, validation):
         dreamed = validation.evaluate(parameters, dream_seeds).returns
-    with closing(make_executor(partial(EpisodeWorker, run, settings.env, shape), num_workers)) as executor:
+    with closing(make_executor(partial(EpisodeWorker, run, settings.env, shape), workers)) as executor:
         real = RealFitness(executor, Limits(settings.max_steps)).evaluate(parameters, seeds).returns
     return {
         "generations": generations,

@@ -20,7 +20,7 @@ from vmc.dream.settings import DreamSettings
 from vmc.envs import check_env, get_task
 from vmc.episode import Limits
 from vmc.errors import VmcError
-from vmc.executors import make_executor
+from vmc.executors import Workers, make_executor
 from vmc.models.agent import load_body
 from vmc.models.checkpoints import (
     TRAIN_MDRNN,
@@ -41,7 +41,7 @@ def train_controller(
     data: Path,
     run: Path,
     device_name: str,
-    num_workers: int,
+    workers: Workers,
     loggers: Sequence[str] = (),
 ) -> SearchState:
     """Searches for C, or goes on where the search was stopped, to the bit.
@@ -65,7 +65,7 @@ def train_controller(
         inputs["data"] = fingerprint_of_starts(data, run)
     info = {"dream": asdict(_dream(settings))}
     folder, loop = controller_folder(run), LoopSettings(**pick(LoopSettings, settings))
-    with locked(folder), _fitness(settings, shape, data, run, device_name, num_workers) as fitness:
+    with locked(folder), _fitness(settings, shape, data, run, device_name, workers) as fitness:
 
         def make_trainer(mean: Array | None, phase: int) -> Evolution:
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
@@ -89,18 +89,18 @@ def _fitness(
     data: Path,
     run: Path,
     device_name: str,
-    num_workers: int,
+    workers: Workers,
 ) -> Iterator[_Fitness]:
     with ExitStack() as stack:
         limits = Limits(settings.max_steps)
         # Workers start with the first job, so these cost nothing without one.
         make_worker = partial(EpisodeWorker, run, settings.env, shape)
-        executor = stack.enter_context(closing(make_executor(make_worker, num_workers)))
+        executor = stack.enter_context(closing(make_executor(make_worker, workers)))
         real = RealFitness(executor, limits)
         if settings.dream:
             source = DreamSource(settings.env, data, run, shape, settings.seed, settings.start_episodes)
             training_options = _soft_cap(settings), settings.action_noise
-            opened = dream_fitness(source, _dream(settings), device_name, num_workers, *training_options)
+            opened = dream_fitness(source, _dream(settings), device_name, workers, *training_options)
             training, validation = stack.enter_context(opened)
             yield _Fitness(training, real if settings.validate_in == "real" else validation)
         else:

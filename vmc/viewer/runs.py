@@ -24,7 +24,7 @@ from vmc.runs import RunSummary, find_runs, summarise
 from vmc.storage.checkpoint import has_checkpoint
 
 # Recorded moments that are offered as thumbnails.
-_THUMBNAILS = 32
+_THUMBNAILS = 128
 _THUMBNAIL_HEIGHT = 64
 
 
