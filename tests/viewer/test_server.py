@@ -124,6 +124,8 @@ def test_a_person_collects_rollouts_until_none_is_missing(tmp_path: Path) -> Non
             page.send("pause", paused=False)
             page.event("saved")
             page.send("again")  # drops what was saved
+            page.view(step=0, paused=True)
+            page.send("pause", paused=False)
             page.send("next")
             assert "has not ended" in page.event("error")["message"]
             page.event("saved")
@@ -132,6 +134,8 @@ def test_a_person_collects_rollouts_until_none_is_missing(tmp_path: Path) -> Non
                 assert "is writing to" in second.event("error")["message"]
             page.send("next")
             assert page.event("collects") == {"type": "collects", "number": 2, "episodes": 2}
+            page.view(step=0, paused=True)
+            page.send("pause", paused=False)
             page.event("saved")
             page.send("next")
             page.event("finished")

@@ -73,9 +73,9 @@ class Collector(Session):
         self._tell(
             event("collecting", env=self._settings.env, keys=keys, action_size=size, steps_per_second=self._clock.speed)
         )
-        self._clock.paused = True
         while (missing := self._missing()) is not None:
             self._index = missing
+            self._clock.paused = True  # until the person is ready
             self._tell(event("collects", number=missing + 1, episodes=self._settings.episodes))
             number = env_seed(self._settings.seed, "rollouts", missing)
             rng = stream(self._settings.seed, "policy/human", missing)

@@ -70,10 +70,11 @@ function draw() {
   send("ready");
 }
 
-function showWorld({ world, ended, parts, dream_steps }) {
+function showWorld({ world, ended, parts, dream_steps, paused, step }) {
   const asleep = world === "dream", here = byId(asleep ? "panel-dream" : "panel-environment");
   document.body.dataset.world = world;
-  byId("where").textContent = asleep ? "In M's dream" : "In the real environment";
+  const waits = state.collect && paused && step === 0;
+  byId("where").textContent = waits ? "Press space to begin" : asleep ? "In M's dream" : "In the real environment";
   byId("sleep").firstChild.textContent = asleep ? "Wake up " : "Fall asleep ";
   byId("align").disabled = byId("save").disabled = asleep;
   for (const figure of document.querySelectorAll(".panels figure")) figure.classList.toggle("here", figure === here);
@@ -169,7 +170,6 @@ const EVENTS = {
     byId("ended-again").firstChild.textContent = "Drop it and drive again ";
     byId("speed").value = told.steps_per_second;
     hands.use(told.keys);
-    note("Press space to begin. Again (r) begins the episode anew.");
   },
   collects: ({ number, episodes }) => {
     byId("episode").textContent = `episode ${number} of ${episodes}`;
