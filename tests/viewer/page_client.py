@@ -35,8 +35,9 @@ def served(*arguments: str, ends: int | None = 0) -> Iterator[tuple[str, subproc
         yield line.split()[0], process
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == ends or ends is None
+        status = process.wait(30)
         process.stdout.close()
+        assert ends in (None, status)
 
 
 class Page:

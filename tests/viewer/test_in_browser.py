@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,6 +192,42 @@ def test_a_recording_can_be_downloaded_and_plays(page: Watched, tmp_path: Path) 
         frames = list(film.decode(video=0))
     assert len(frames) > 5
     assert frames[0].width > 2 * 256
+
+
+def test_a_link_that_cannot_be_followed_is_told_and_a_run_can_be_chosen(browser: Any, address: str) -> None:
+    for query, told in (
+        ("?run=nope", "no run 'nope'"),
+        (f"?run={AGENT}&world=dream&start=99999", "no recorded moment 99999"),
+        (f"?run={AGENT}&temperature=-1", "temperature is -1"),
+    ):
+        watched = Watched(browser, address + query)
+        assert told in watched.tab.wait_for_selector("#notes .error").inner_text()
+        if "temperature" not in query:
+            watched.tab.click("#runs button >> nth=0")
+        watched.wait("vmc.view && vmc.view.step > 2")
+        assert watched.tab.input_value("#temperature") == "1"
+        assert not watched.tab.is_visible("#chooser")
+        watched.context.close()
+
+
+def test_the_end_of_a_dream_and_the_end_of_the_server_are_told(browser: Any) -> None:
+    with served("play", AGENT, ends=None) as (address, process):
+        watched = Watched(browser, f"{address}/?run={AGENT}&world=dream&start=40")
+        watched.wait("vmc.view && vmc.view.step > 2")
+        watched.tab.evaluate("document.getElementById('speed').value = 120")
+        watched.tab.evaluate("document.getElementById('speed').dispatchEvent(new Event('input'))")
+        watched.wait("vmc.view.ended")
+        assert watched.tab.is_visible("#panel-dream #ended")
+        watched.tab.click("#ended-wake")
+        watched.wait("vmc.view.world === 'reality' && !vmc.view.ended")
+        assert not watched.tab.is_visible("#ended")
+        process.send_signal(signal.SIGINT)
+        watched.wait("vmc.closed")
+        watched.tab.wait_for_timeout(200)
+        assert watched.tab.inner_text("#where") == "Disconnected"
+        assert watched.tab.is_disabled("#sleep")
+        watched.context.close()
+        assert process.wait(30) == 0
 
 
 def test_a_moment_can_be_chosen_by_its_picture(page: Watched) -> None:

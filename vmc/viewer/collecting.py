@@ -17,7 +17,7 @@ from vmc.stages.film import frames_per_second
 from vmc.stages.settings import CollectSettings
 from vmc.storage.files import locked
 from vmc.storage.rollouts import Source, present_indices, shard_path, write_shard
-from vmc.viewer.messages import Again, Begin, Next
+from vmc.viewer.messages import PERSON, Again, Begin, Next
 from vmc.viewer.minds import Bare
 from vmc.viewer.recording import policy_of, to_episode
 from vmc.viewer.session import Left, Repeated, Session, Tell, event
@@ -42,6 +42,7 @@ class Collector(Session):
         super().__init__(tell, videos)
         self._settings, self._data, self._finished = settings, data, finished
         self._env: gym.Env[Any, Any] | None = None
+        self._driver = PERSON
         self._index = 0
         self._is_saved = False
         self._handlers |= {Again: self._drop, Next: self._go_on}

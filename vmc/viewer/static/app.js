@@ -30,8 +30,9 @@ const inside = new Inside({
 const connection = new Connection({ onView, onEvent: (event) => EVENTS[event.type](event), onClose });
 
 function onClose() {
+  state.closed = true;
   document.body.dataset.world = "none";
-  for (const control of document.querySelectorAll("main button, main input, main select")) control.disabled = true;
+  for (const control of document.querySelectorAll("button, input, select")) control.disabled = true;
   if (state.done) return;
   byId("where").textContent = "Disconnected";
   note("The server has ended, or cannot be reached. Start it again, then reload this page.", { kind: "error" });
@@ -50,6 +51,7 @@ function onView(view) {
 }
 
 function draw() {
+  if (state.closed) return;
   const view = pending, before = state.view;
   state.view = view;
   pending = null;
@@ -81,8 +83,8 @@ function showWorld({ world, ended, parts, dream_steps, paused, step }) {
   for (const id of ["environment", "reconstruction"]) byId(`panel-${id}`).classList.toggle("waits", asleep);
   show(["panel-reconstruction", "panel-dream"], asleep || "M's dream" in parts);
   byId("dream-age").textContent = dream_steps ? `, ${dream_steps} steps since it saw a real frame` : "";
-  if (ended && byId("ended").hidden) {
-    here.append(byId("ended"));
+  if (ended && here !== byId("ended").parentElement) here.append(byId("ended"));
+  if (ended) {
     const who = asleep ? "M ended the dream." : state.collect ? "The episode has ended, and is saved." : "The environment ended the episode.";
     byId("ended-text").textContent = ended === "terminated" ? who : "The time limit is reached.";
     show(["ended-wake"], asleep);
@@ -155,6 +157,8 @@ const EVENTS = {
   },
   begun: (told) => {
     state.begun = told;
+    show(["chooser"], false);
+    show(["stage"], true);
     byId("seed").value = told.seed;
     inside.forget();
     for (const canvas of Object.values(CANVASES)) canvas.parentElement.classList.add("empty");
@@ -163,7 +167,7 @@ const EVENTS = {
   collecting: (told) => {
     show(["stage"], true);
     byId("stage").classList.add("collecting");
-    show(["sleep", "align", "driver", "save", "starts-section", "new", "ended-new"], false);
+    show(["sleep", "align", "driver", "save", "starts-section", "new", "ended-new", "record", "format"], false);
     for (const id of ["temperature", "sampled", "seed"]) byId(id).closest("label").hidden = true;
     document.querySelector(".inside").hidden = true;
     show(["ended-next"], true);
@@ -180,8 +184,9 @@ const EVENTS = {
     show(["ended"], false);
   },
   recorded: ({ file }) => note("The video is ready: ", { link: { label: file, address: `videos/${file}` } }),
-  saved: ({ file, steps, human_steps }) =>
-    note(`${steps} steps, ${human_steps} of them yours, are saved in ${file}.`, { stays: !state.collect }),
+  saved: ({ file, steps, human_steps }) => {
+    if (!state.collect) note(`${steps} steps, ${human_steps} of them yours, are saved in ${file}.`, { stays: true, about: file });
+  },
   refused: ({ message }) => {
     state.done = true;
     byId("where").textContent = message;
@@ -195,8 +200,10 @@ const EVENTS = {
 
 // Shows the runs to choose from.
 function choose() {
-  byId("where").textContent = "";
+  state.linked = null;
+  byId("where").textContent = state.collect ? "This page cannot collect" : "";
   show(["chooser"], !state.collect);
+  show(["stage"], false);
   byId("runs").replaceChildren(
     ...runCards(state.runs, (run) => {
       history.pushState(null, "", `?run=${encodeURIComponent(run)}`);
@@ -227,10 +234,17 @@ function link() {
 }
 
 function fromLink(given) {
-  const number = (name) => (given.has(name) ? Number(given.get(name)) : undefined);
-  const sampled = given.has("sampled") ? given.get("sampled") === "1" : undefined;
-  state.linked = { temperature: number("temperature"), sample_termination: sampled };
-  return { run: given.get("run"), world: given.get("world") ?? "reality", seed: number("seed") ?? 0, start: number("start"), ...state.linked };
+  const number = (name, low, high) => {
+    if (!given.has(name)) return undefined;
+    const value = parseFloat(given.get(name));
+    if (value >= low && value <= high) return value;
+    note(`The link's ${name} is ${given.get(name)}; it must be from ${low} to ${high}.`, { kind: "error" });
+    return undefined;
+  };
+  const sampled = given.has("sampled") ? given.get("sampled") === "1" : undefined, world = given.get("world") ?? "reality";
+  state.linked = { temperature: number("temperature", 0.1, 3), sample_termination: sampled };
+  const start = world === "dream" ? number("start", 0, 1e6) : undefined;
+  return { run: given.get("run"), world, seed: number("seed", 0, 1e9) ?? 0, start, ...state.linked };
 }
 
 // Controls

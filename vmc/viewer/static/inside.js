@@ -32,7 +32,8 @@ export class Inside {
   }
 
   remember(view) {
-    if (view.step < this.step) this.forget();
+    if (view.step < this.step || view.world !== this.world) this.forget();
+    this.world = view.world;
     if (view.step === this.step || view.step === 0) return;
     this.step = view.step;
     const values = {

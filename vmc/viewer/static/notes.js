@@ -3,9 +3,12 @@
 const MOST = 3;
 const box = document.getElementById("notes");
 
-// `link` is {label, address} of a file to download. What must be read stays until it is closed.
-export function note(text, { kind = "", link = null, stays = kind === "error" || Boolean(link) } = {}) {
+// `link` is {label, address} of a file to download. What must be read stays until it is closed, or until another
+// message is `about` the same.
+export function note(text, { kind = "", link = null, stays = kind === "error" || Boolean(link), about = "" } = {}) {
   const message = document.createElement("div"), close = document.createElement("button");
+  if (about) [...box.children].find((other) => other.dataset.about === about)?.remove();
+  message.dataset.about = about;
   message.className = kind;
   message.append(text);
   if (link) {
