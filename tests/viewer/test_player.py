@@ -84,7 +84,7 @@ def test_a_person_takes_the_wheel_and_gives_it_back(toy_session: ToyRun, tmp_pat
         page.send("press", key="ArrowRight", number=7)
         page.send("step")
         taken = page.view(driver="person")
-        page.send("release")
+        page.send("press", key="ArrowRight", strength=0)
         page.send("pause", paused=False)
         page.view(driver="controller")
     assert taken["input"] == 7
@@ -273,7 +273,7 @@ def test_a_human_drive_trains_v_and_m_like_any_other(toy: ToyRun, tmp_path: Path
     with playing(toy.run, toy.data) as page:
         page.send("press", key="ArrowLeft")
         page.until(lambda message: message.get("driver") == "person")
-        page.send("release")
+        page.send("press", key="ArrowLeft", strength=0)
         page.until(lambda message: bool(message.get("ended")))
         page.send("save")
         saved = page.event("saved")

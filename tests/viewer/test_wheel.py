@@ -35,7 +35,7 @@ def test_the_controller_takes_over_when_the_keys_rest() -> None:
     wheel = _driving()
     wheel.press("ArrowUp", 1)
     assert wheel.action() is not None
-    wheel.release()
+    wheel.press("ArrowUp", 0)
     resting = [wheel.action() for _ in range(REST_STEPS)]
     assert all(action is not None for action in resting[:-1])
     assert resting[-1] is None
@@ -63,5 +63,6 @@ def test_a_discrete_action_at_rest_is_the_keyboards_or_the_last_one(rest: int | 
     wheel.press("ArrowLeft", 0.4)
     wheel.press("ArrowRight", 1)
     assert np.argmax(wheel.action()) == 2
-    wheel.release()
+    wheel.press("ArrowLeft", 0)
+    wheel.press("ArrowRight", 0)
     assert np.argmax(wheel.action()) == expected

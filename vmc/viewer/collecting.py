@@ -70,10 +70,7 @@ class Collector(Session):
         self._wheel = Wheel(keyboard, env.action_space, person_drives=True)
         self._clock.speed = frames_per_second(env)
         keys = [{"name": key.name, "label": key.label} for key in keyboard.keys]
-        size = env.action_space.shape[0]
-        self._tell(
-            event("collecting", env=self._settings.env, keys=keys, action_size=size, steps_per_second=self._clock.speed)
-        )
+        self._tell(event("collecting", keys=keys, steps_per_second=self._clock.speed))
         while (missing := self._missing()) is not None:
             self._index = missing
             self._clock.paused = True  # until the person is ready

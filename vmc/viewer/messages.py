@@ -62,11 +62,6 @@ class Press:
 
 
 @dataclass(frozen=True)
-class Release:
-    """Releases all keys."""
-
-
-@dataclass(frozen=True)
 class Drive:
     """Says who drives when no key is pressed."""
 
@@ -157,7 +152,6 @@ MESSAGES: dict[str, type[Any]] = {
     "again": Again,
     "next": Next,
     "press": Press,
-    "release": Release,
     "drive": Drive,
     "fall-asleep": FallAsleep,
     "wake-up": WakeUp,

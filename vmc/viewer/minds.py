@@ -93,7 +93,6 @@ class Awake:
     Args:
         env: by `make_env(..., rendered=True)`.
         beside: M's dream of the same actions.
-
     """
 
     world = AWAKE

@@ -92,7 +92,7 @@ class Player(Session):
         self._loaded = None
         self._run = load_played(self._offered[name])
         reason = self._open_env()
-        self._wheel = Wheel(self._run.keyboard, self._run.space, self._run.controller is None)
+        self._wheel = Wheel(self._run.keyboard, self._run.dream.action_space, self._run.controller is None)
         self._clock.speed = self._rate
         self._loaded = name
         self._tell(event("opened", **describe(self._run, self._rate), no_reality=reason))

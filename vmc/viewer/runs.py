@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -47,11 +46,6 @@ class PlayedRun(NamedTuple):
     controller: Controller | None
     action_map: ActionMap
     keyboard: Keyboard
-
-    @property
-    def space(self) -> gym.spaces.Box:
-        """Of the actions, as vectors."""
-        return self.dream.action_space
 
 
 class _AtRest:
@@ -117,12 +111,10 @@ def describe(run: PlayedRun, frames_per_second: float) -> dict[str, Any]:
         "env": run.env,
         "keys": [{"name": key.name, "label": key.label} for key in run.keyboard.keys],
         "has_controller": run.controller is not None,
-        "action_size": run.action_map.size,
         "latent_mask": dynamics.latent_mask.tolist(),
         "features": {name: size for name, size in dynamics.feature_sizes.items() if name != "z"},
         "temperature": run.dream.settings.temperature,
         "sample_termination": run.dream.settings.sample_termination,
-        "threshold": run.dream.settings.termination_threshold,
         "steps_per_second": frames_per_second,
         "lines": not run.dream.vae.decodes_pictures,
         "starts": thumbnail_numbers(run.dream),

@@ -105,7 +105,7 @@ def collecting_site(settings: CollectSettings, data: Path) -> Site:
     check_folder(settings, data, preprocessing_of(env))
     finished = threading.Event()
     make_session = partial(Collector, settings, data, finished.set)
-    return Site({"collect": settings.env, "episodes": settings.episodes}, make_session, finished=finished)
+    return Site({"collect": settings.env}, make_session, finished=finished)
 
 
 def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable[[str], None]) -> None:

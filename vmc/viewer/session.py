@@ -35,7 +35,6 @@ from vmc.viewer.messages import (
     Press,
     Ready,
     Record,
-    Release,
     Speed,
     StepOnce,
 )
@@ -126,7 +125,6 @@ class Session(ABC):
             Begin: self._leave,
             Again: self._repeat,
             Press: self._press,
-            Release: lambda message: self._wheel.release(),
             Drive: self._drive,
             Pause: self._pause,
             StepOnce: lambda message: self._clock.once(),
@@ -244,7 +242,7 @@ class Session(ABC):
                 return last
             if isinstance(message, Ready):
                 self._ready(message)
-            elif last is not None and not isinstance(message, Press | Release | LookAt):
+            elif last is not None and not isinstance(message, Press | LookAt):
                 self._tell(event("error", message="Nothing is played now. Again begins the episode again."))
 
     def _draw(self) -> dict[str, Picture]:

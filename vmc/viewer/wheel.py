@@ -32,10 +32,6 @@ class Wheel:
         """Presses a key from the next step on; a strength of 0 releases it."""
         self._held[key] = min(strength, 1.0)
 
-    def release(self) -> None:
-        """Releases all keys."""
-        self._held.clear()
-
     def action(self) -> npt.NDArray[np.float32] | None:
         """The person's action for the next step, (A,); None leaves it to C."""
         ramp = 1 / self._keyboard.ramp_steps
