@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vmc.config import make_settings
-from vmc.control.dream_fitness import DreamJob, DreamWorker
+from vmc.control.dream_fitness import DreamJob, DreamWorker, draw_starts
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import record_starts
 from vmc.dream.world import DreamWorld
@@ -87,8 +87,8 @@ def score(env: str, data: Path, run: Path, options: argparse.Namespace) -> dict[
     }
 
 
-def make_worker(latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, int]:
-    """Dreams of this M that never end early, so that the batch stays full; and the length of C's vector."""
+def make_worker(latents: Latents, run: Path, device: torch.device) -> tuple[DreamWorker, DreamJob]:
+    """Dreams of this M that never end early, so that the batch stays full; and what it is to dream."""
     dynamics, checkpoint = load_dynamics(run, vae_checkpoint(run))
     dynamics.termination.bias.fill_(-1e6)
     dynamics.to(device)
@@ -97,16 +97,17 @@ def make_worker(latents: Latents, run: Path, device: torch.device) -> tuple[Drea
     info = checkpoint.info
     starts = record_starts(dynamics, latents, latents.validation(), info["sample_latents"], 0, info["no_reward_limit"])
     settings = DreamSettings(horizon=HORIZON)
-    return DreamWorker(DreamWorld(dynamics), settings, starts, starts, shape, action_map), shape.num_parameters
+    candidates, seeds = np.zeros((POPULATION, shape.num_parameters)), range(ROLLOUTS)
+    job = DreamJob(candidates, seeds, draw_starts(starts, seeds))
+    return DreamWorker(DreamWorld(dynamics), settings, shape, action_map), job
 
 
-def dream_speeds(workers: list[tuple[DreamWorker, int]], rounds: int) -> list[list[float]]:
+def dream_speeds(workers: list[tuple[DreamWorker, DreamJob]], rounds: int) -> list[list[float]]:
     """Dream steps/s on one thread of 64 candidates in 16 episodes, by worker and round; the workers take turns."""
     torch.set_num_threads(1)
     rates: list[list[float]] = [[] for _ in workers]
     for turn in range(rounds + 1):
-        for (worker, size), measured in zip(workers, rates, strict=True):
-            job = DreamJob(np.zeros((POPULATION, size)), range(ROLLOUTS), validation=True)
+        for (worker, job), measured in zip(workers, rates, strict=True):
             started = time.perf_counter()
             steps = int(worker.run(job).lengths.sum())
             if turn:  # the first compiles

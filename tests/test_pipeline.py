@@ -102,7 +102,7 @@ class _Killed(BaseException):
 @pytest.mark.parametrize(
     ("stage", "place", "save", "saves"),
     [
-        ("rollouts", collect, "write_shard", 1),
+        ("rollouts", collect, "write_bytes", 1),
         ("train-vae", training, "_save_latest", 2),
         ("train-mdrnn", training, "_save_latest", 3),
         ("train-controller", SearchLoop, "_save", 2),

@@ -30,6 +30,7 @@ EXTRAS = {
     "doom": Extra(("ViZDoom",), ("vizdoom",)),
     "play": Extra(("Starlette", "uvicorn", "websockets"), ("starlette", "uvicorn", "websockets")),
     "plots": Extra(("matplotlib", "Jinja2"), ("matplotlib", "jinja2")),
+    "ray": Extra(("Ray",), ("ray",)),
     "video": Extra(("PyAV",), ("av",)),
     "tensorboard": Extra(("TensorBoard",), ("tensorboard",)),
     "wandb": Extra(("Weights & Biases",), ("wandb",)),

@@ -15,7 +15,7 @@ import click
 
 from vmc.config import make_settings, plain_type
 from vmc.envs import CARRACING, WORDS, env_slug, join_name, use_official_drawing
-from vmc.executors import ExecutorSettings, available_cores, executor_settings
+from vmc.executors import ExecutorSettings, executor_settings
 from vmc.recipes import (
     DEFAULT_PRESET,
     Recipe,
@@ -31,6 +31,8 @@ from vmc.stages.settings import GROUPS, STAGES
 from vmc.storage.metrics import LOGGERS, check_loggers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# `--workers max`, as many as there are cores.
+MAX = "max"
 # These are shared options, made by `shared`.
 _SHARED = {"env", "seed"}
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -39,7 +41,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 # Click's own are as long as `INTEGER RANGE`.
 _METAVARS = {int: "N", float: "X"}
 _COMMON, _WORLD, _PLACES, _PAGE = "Options", "Environment and recipe", "Folders and machine", "Web page"
-_GROUPS = (_COMMON, _WORLD, _PLACES, _PAGE, *GROUPS)
+_WORKERS = "Workers and cluster"
+_GROUPS = (_COMMON, _WORLD, _PLACES, _WORKERS, _PAGE, *GROUPS)
 
 
 class OrderedGroup(click.Group):
@@ -258,15 +261,7 @@ def shared(
         text = "Run V, M and the dream on this device; `auto` is the GPU if there is one."
         options.append(_option("--device", type=choice, default="auto", show_default=True, help=text, group=_PLACES))
     if workers:
-        text = "Use this many worker processes; 0 works in the main process.  [default: the number of cores]"
-        kwargs = {"type": click.IntRange(0), "metavar": "N", "default": available_cores, "help": text, "group": _PLACES}
-        options.append(_option("--workers", **kwargs))
-        text = (
-            "End a worker that takes longer than so many seconds for a job, and run the job again on another; at the "
-            "third time the command fails. Without it, a job may take for ever."
-        )
-        seconds = click.FloatRange(0, min_open=True)
-        options.append(_option("--job-timeout", type=seconds, metavar="SECONDS", help=text, group=_PLACES))
+        options += _executor_options()
 
     def decorate(command: Any) -> Any:
         command = _with_recipe(command, reads_run)
@@ -275,6 +270,30 @@ def shared(
         return command
 
     return decorate
+
+
+class _NumberOrMax(click.IntRange):
+    """A number of workers; `max` is None, as in `ExecutorSettings`."""
+
+    name = "number or max"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return MAX if value == MAX else super().convert(value, param, ctx)
+
+
+def _executor_options() -> Iterable[Callable[[Any], Any]]:
+    """An option for each field of `ExecutorSettings`."""
+    documented = field_help(ExecutorSettings)
+    types: dict[str, tuple[Any, str | None]] = {
+        "workers": (_NumberOrMax(0), "N|max"),
+        "address": (str, "ADDRESS"),
+        "gpus_per_worker": (click.FloatRange(0), "X"),
+        "job_timeout": (click.FloatRange(0), "SECONDS"),
+    }
+    for field in dataclasses.fields(ExecutorSettings):
+        kind, metavar = types.get(field.name, (click.Choice(field.metadata.get("choices") or ()), None))
+        name = f"--{field.name.replace('_', '-')}"
+        yield _option(name, type=kind, metavar=metavar, help=documented[field.name], group=_WORKERS)
 
 
 def _recipe_options(steps_env: bool) -> Iterable[Callable[[Any], Any]]:
@@ -307,11 +326,8 @@ def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callab
         file_or_name: str | None,
         seed: int | None = None,
         run_path: Path | None = None,
-        job_timeout: float | None = None,
         **given: Any,
     ) -> Any:
-        if job_timeout is not None:
-            given["workers"] = ExecutorSettings(given["workers"], job_timeout)
         if preset and file_or_name:
             raise click.UsageError("--preset and --recipe each name a recipe; give one of them.")
         if run_path and given["run"] not in (None, run_path):
@@ -322,6 +338,9 @@ def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callab
         env = join_name(env or (own and own.env) or (run and env_of(run)) or CARRACING, env_kwargs, words)
         base = own or find_recipe(preset or DEFAULT_PRESET, env)
         recipe = base.adapted(env, seed)
+        if "workers" in given:
+            asked = {field.name: given.pop(field.name) for field in dataclasses.fields(ExecutorSettings)}
+            given["workers"] = _merged(recipe.workers, asked)
         name = folder_name(recipe, bool(file_or_name and is_file_name(file_or_name)))
         if recipe.seed != base.seed:
             of_seed = f"{name}-seed-{recipe.seed}"
@@ -333,6 +352,14 @@ def _with_recipe(command: Callable[..., Any], reads_run: bool = False) -> Callab
         return command(recipe=recipe, **given)
 
     return with_recipe
+
+
+def _merged(of_recipe: ExecutorSettings, asked: Mapping[str, Any]) -> ExecutorSettings:
+    """The recipe's settings of workers, with what was asked for in their place."""
+    values = {**vars(of_recipe), **{name: value for name, value in asked.items() if value is not None}}
+    if values["workers"] == MAX:
+        values["workers"] = None
+    return ExecutorSettings(**values)
 
 
 def _data_folder(run: Path | None, name: str) -> Path:

@@ -1,24 +1,28 @@
 """The dream's fitness on the toy run."""
 
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import TOY, ToyRun
 
-from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, _draw_action_noise
+from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, _draw_action_noise, draw_starts
 from vmc.control.return_accumulator import SoftCap
 from vmc.dream.settings import DreamSettings
+from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld
 from vmc.executors import make_executor
+from vmc.models.checkpoints import dynamics_checkpoint, vae_checkpoint
 from vmc.models.controller import LinearSettings
 from vmc.models.dynamics.mdn import MDN
 from vmc.models.dynamics.state import State
 from vmc.models.loading import load_dynamics, load_vae
-from vmc.stages.dreaming import DreamSource, dream_fitness, make_dream_worker
+from vmc.stages.dreaming import DreamSource, dream_fitness, find_starts, make_dream_worker
 
 SEEDS = [11, 12, 13]
 SHAPE = LinearSettings("zh", 8 + 32, 1)
@@ -32,8 +36,21 @@ def _source(toy: ToyRun) -> DreamSource:
     return DreamSource(TOY, toy.data, toy.run, SHAPE, 0)
 
 
+def _maker(toy: ToyRun, settings: DreamSettings, device: str = "cpu") -> Callable[[], DreamWorker]:
+    return partial(make_dream_worker, dynamics_checkpoint(toy.run, vae_checkpoint(toy.run)), settings, SHAPE, device)
+
+
 def _worker(toy: ToyRun, settings: DreamSettings) -> DreamWorker:
-    return make_dream_worker(_source(toy), settings, "cpu")
+    return _maker(toy, settings)()
+
+
+def _starts(toy: ToyRun) -> tuple[DreamStarts, DreamStarts]:
+    return find_starts(_source(toy), torch.device("cpu"))
+
+
+def _job(toy: ToyRun, candidates: np.ndarray, seeds: Sequence[int] = SEEDS, *rest: Any, **named: Any) -> DreamJob:
+    """Dreams that begin in training episodes."""
+    return DreamJob(candidates, seeds, draw_starts(_starts(toy)[0], seeds), *rest, **named)
 
 
 def _dynamics(run: Path) -> MDN:
@@ -58,8 +75,8 @@ def _worker_whose_dreams_end(toy: ToyRun, horizon: int) -> DreamWorker:
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: ToyRun, temperature: float) -> None:
     worker = _worker(toy_session, DreamSettings(temperature, horizon=30))
-    together = worker.run(DreamJob(_candidates(4), SEEDS, validation=False))
-    alone = worker.run(DreamJob(_candidates(4)[2:3], SEEDS[1:2], validation=False))
+    together = worker.run(_job(toy_session, _candidates(4)))
+    alone = worker.run(_job(toy_session, _candidates(4)[2:3], SEEDS[1:2]))
     np.testing.assert_allclose(together.returns[2, 1], alone.returns[0, 0], rtol=1e-4, atol=1e-4)
     assert together.lengths[2, 1] == alone.lengths[0, 0]
     assert together.lengths.max() <= 30
@@ -67,13 +84,15 @@ def test_a_score_depends_on_its_candidate_and_its_episode_alone(toy_session: Toy
 
 def test_blocks_of_candidates_come_back_in_order_and_do_not_depend_on_the_workers(toy_session: ToyRun) -> None:
     settings = DreamSettings(horizon=20)
-    make_worker = partial(make_dream_worker, _source(toy_session), settings, "cpu")
-    whole = _worker(toy_session, settings).run(DreamJob(_candidates(5), SEEDS, validation=True))
+    make_worker = _maker(toy_session, settings)
+    _, validation = _starts(toy_session)
+    job = DreamJob(_candidates(5), SEEDS, draw_starts(validation, SEEDS))
+    whole = _worker(toy_session, settings).run(job)
     scores = []
     for workers in (0, 2, 3):
         with closing(make_executor(make_worker, workers)) as executor:
             counted: list[int] = []
-            fitness = DreamFitness(executor, validation=True, block_size=6)
+            fitness = DreamFitness(executor, lambda: validation, block_size=6)
             scores.append(fitness.evaluate(_candidates(5), SEEDS, counted.append))
         assert counted == [6, 6, 3] or workers  # in the order in which they are done
         assert sum(counted) == 15
@@ -91,7 +110,7 @@ def test_a_dream_that_has_ended_earns_nothing_more(toy_session: ToyRun) -> None:
         dynamics.reward.weight.zero_()
         dynamics.reward.bias.fill_(2.0)
     worker._world = DreamWorld(dynamics)
-    scores = worker.run(DreamJob(_candidates(3), SEEDS, validation=False))
+    scores = worker.run(_job(toy_session, _candidates(3)))
     assert (scores.lengths == 1).all()
     np.testing.assert_allclose(scores.returns, 2 * dynamics.reward_scale.item(), rtol=1e-6)
 
@@ -101,7 +120,7 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
 ) -> None:
     """Of 4 x 8 dreams most end, and the batch is compacted on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=60)
-    job = DreamJob(_candidates(4), list(range(8)), validation=False)
+    job = _job(toy_session, _candidates(4), list(range(8)))
     sizes: list[int] = []
     step = DreamWorld.step
 
@@ -122,7 +141,7 @@ def test_dreams_that_drop_out_leave_the_others_as_they_were(
 
 def test_a_soft_cap_lowers_the_shaped_return_and_leaves_the_return(toy_session: ToyRun) -> None:
     worker = _worker_whose_dreams_end(toy_session, horizon=50)
-    free, capped = (worker.run(DreamJob(_candidates(4), SEEDS, False, cap)) for cap in (None, SoftCap(0.05)))
+    free, capped = (worker.run(_job(toy_session, _candidates(4), SEEDS, cap)) for cap in (None, SoftCap(0.05)))
     np.testing.assert_array_equal(free.shaped_returns, free.returns)
     np.testing.assert_array_equal(capped.returns, free.returns)
     np.testing.assert_array_equal(capped.lengths, free.lengths)
@@ -134,12 +153,12 @@ def test_action_noise_changes_a_dream_by_its_size_and_for_all_candidates_alike(t
     worker = _worker(toy_session, DreamSettings(horizon=30))
     twins = np.repeat(_candidates(1), 2, axis=0)
     without, hardly, noisy = (
-        worker.run(DreamJob(twins, SEEDS, False, action_noise=largest)).returns for largest in (0.0, 1e-6, 0.5)
+        worker.run(_job(toy_session, twins, action_noise=largest)).returns for largest in (0.0, 1e-6, 0.5)
     )
     np.testing.assert_allclose(hardly, without, rtol=1e-3, atol=1e-3)
     assert (np.abs(noisy - without) > 1e-2).all()
     np.testing.assert_array_equal(noisy[0], noisy[1])
-    alone = worker.run(DreamJob(twins[:1], SEEDS[1:2], False, action_noise=0.5)).returns
+    alone = worker.run(_job(toy_session, twins[:1], SEEDS[1:2], action_noise=0.5)).returns
     np.testing.assert_allclose(alone[0, 0], noisy[0, 1], rtol=1e-4, atol=1e-4)
 
 
@@ -167,7 +186,7 @@ def test_action_noise_is_correlated_and_of_up_to_its_size() -> None:
 def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
     """Two copies of one candidate get one score: starts and random numbers are common to a generation."""
     worker = _worker(toy_session, DreamSettings(horizon=30))
-    scores = worker.run(DreamJob(np.repeat(_candidates(1), 3, axis=0), SEEDS, validation=False)).returns
+    scores = worker.run(_job(toy_session, np.repeat(_candidates(1), 3, axis=0))).returns
     np.testing.assert_array_equal(scores[0], scores[1])
     assert len(set(scores[0])) == len(SEEDS)
 
@@ -175,7 +194,7 @@ def test_candidates_meet_the_same_dream(toy_session: ToyRun) -> None:
 def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU captures, run on a CPU: twice in the same tensors, with dreams that end on the way."""
     worker = _worker_whose_dreams_end(toy_session, horizon=70)
-    jobs = [DreamJob(_candidates(4), list(seeds), False, SoftCap(0.05), 0.3) for seeds in (range(8), range(8, 16))]
+    jobs = [_job(toy_session, _candidates(4), list(seeds), SoftCap(0.05), 0.3) for seeds in (range(8), range(8, 16))]
     expected = [worker.run(job) for job in jobs]
     monkeypatch.setattr(worker, "_dream", worker._dream_on_gpu)
     for job, scores in zip(jobs, expected, strict=True):
@@ -189,8 +208,8 @@ def test_a_step_that_a_graph_could_hold_dreams_the_same(toy_session: ToyRun, mon
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_dreams_the_same(toy_session: ToyRun) -> None:
-    job = DreamJob(_candidates(4), range(8), False, SoftCap(0.05), 0.3)
-    workers = [make_dream_worker(_source(toy_session), DreamSettings(horizon=30), device) for device in ("cpu", "cuda")]
+    job = _job(toy_session, _candidates(4), range(8), SoftCap(0.05), 0.3)
+    workers = [_maker(toy_session, DreamSettings(horizon=30), device)() for device in ("cpu", "cuda")]
     expected, found = (worker.run(job) for worker in workers)
     np.testing.assert_array_equal(found.lengths, expected.lengths)
     np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-3, atol=1e-3)

@@ -7,6 +7,7 @@ from conftest import TOY, ToyRun
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.executors import make_executor
+from vmc.models.agent import load_body
 from vmc.models.controller import LinearSettings
 
 SEEDS = [11, 12, 13]
@@ -18,7 +19,7 @@ def _candidates(count: int) -> np.ndarray:
 
 
 def _real(toy: ToyRun, candidates: np.ndarray, num_workers: int) -> tuple[np.ndarray, np.ndarray]:
-    with closing(make_executor(partial(EpisodeWorker, toy.run, TOY, SHAPE), num_workers)) as executor:
+    with closing(make_executor(partial(EpisodeWorker, load_body(toy.run, TOY), TOY, SHAPE), num_workers)) as executor:
         scores = RealFitness(executor, Limits()).evaluate(candidates, SEEDS)
     np.testing.assert_array_equal(scores.shaped_returns, scores.returns)  # nothing shapes them in the real environment
     return scores.returns, scores.lengths

@@ -80,6 +80,16 @@ class SleepingWorker(TenfoldWorker):
         return 0
 
 
+class WaitingWorker(TenfoldWorker):
+    """Says that it has begun, and by which parent, in a file beside its job; waits for another one to go on."""
+
+    def run(self, job: Any) -> Any:
+        job.with_name(f"{job.name}-begun").write_text(str(os.getppid()))
+        while not job.with_name(f"{job.name}-go").exists():
+            time.sleep(0.05)
+        return job.name
+
+
 def _fail(how: str) -> None:
     if how == "raise":
         raise RuntimeError("the engine is on fire")

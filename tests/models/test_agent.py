@@ -9,8 +9,8 @@ from conftest import TOY, ToyRun
 
 from vmc.envs import FRAME_SHAPE, BoxActionMap
 from vmc.episode import Decision
-from vmc.models.agent import Agent, load_agent, load_candidates
-from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder
+from vmc.models.agent import Agent, CandidatePolicy, load_agent, load_body, step_size_of
+from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder, load_controller
 from vmc.models.controller import LinearController, LinearSettings
 from vmc.models.dynamics import StepModel
 from vmc.models.dynamics.lstm import LSTM
@@ -113,7 +113,10 @@ def test_candidates_are_drawn_as_the_search_draws_them(toy_session: ToyRun) -> N
     """A new one for each episode, around the latest mean, as far away as the step size says."""
     latest = load_checkpoint(controller_folder(toy_session.run), "latest", TRAIN_CONTROLLER)
     mean, step_size = latest.weights["parameters"], latest.info["trainer"]["attributes"]["sigma"]
-    candidates, agent = load_candidates(toy_session.run, TOY), load_agent(toy_session.run, TOY, name="latest")
+    body = load_body(toy_session.run, TOY)
+    stored = load_controller(toy_session.run, body.vae, body.dynamics, "latest")
+    assert step_size_of(toy_session.run) == step_size
+    candidates, agent = CandidatePolicy(body, stored, step_size), load_agent(toy_session.run, TOY, name="latest")
     shape = LinearSettings(**latest.info["model"])
     for episode in (0, 1):
         candidates.reset(np.random.default_rng(episode))

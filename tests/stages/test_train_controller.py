@@ -9,6 +9,7 @@ from conftest import ToyRun, toy_settings
 
 from vmc.control.dream_fitness import DreamFitness
 from vmc.control.loop import SearchLoop, SearchState, means_folder
+from vmc.dream.starts import DreamStarts
 from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.stages import evaluate
@@ -129,12 +130,11 @@ def test_a_search_in_the_dream_keeps_what_is_best_in_reality(toy: ToyRun) -> Non
 
 def test_a_search_may_be_validated_in_the_dream_alone(toy: ToyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """No step of the real environment is taken; the validation episodes are not those of the fitness."""
-    validation: list[bool] = []
+    starts: list[DreamStarts] = []
     evaluate_dream = DreamFitness.evaluate
 
     def spy(self: Any, candidates: Any, *rest: Any) -> Any:
-        if len(candidates) == 1:
-            validation.append(self._validation)
+        starts.append(self._starts())
         return evaluate_dream(self, candidates, *rest)
 
     monkeypatch.setattr(DreamFitness, "evaluate", spy)
@@ -145,8 +145,10 @@ def test_a_search_may_be_validated_in_the_dream_alone(toy: ToyRun, monkeypatch: 
     assert state.best_return is not None
     assert state.best_return >= max(line["validation_return"] for line in lines)
     assert state.num_steps["real"] == 0
-    assert len(validation) == 5  # before the first generation, and after each
-    assert all(validation)
+    validation = starts[0::2]  # before the first generation, and after each
+    assert len(starts) == 9
+    assert all(each is starts[0] for each in validation)
+    assert not any(each is starts[0] for each in starts[1::2])
 
 
 def test_validation_in_the_dream_needs_a_search_in_the_dream(toy: ToyRun) -> None:

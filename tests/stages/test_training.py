@@ -370,7 +370,8 @@ def test_the_latent_mask_leaves_out_what_v_makes_no_use_of(toy_session: ToyRun, 
         assert (imagined[:, ~mask] == 0).all()
         assert imagined[:, mask].all()
     # The agent's V is an exported graph of its own.
-    agent, shape = load_body(tmp_path, TOY)
+    body = load_body(tmp_path, TOY)
+    agent, shape = body.agent(), body.controller_shape("zh")
     agent.use(LinearController(shape, np.zeros(shape.num_parameters)))
     agent.reset(np.random.default_rng(0))
     latent = agent.act(np.zeros((64, 64, 3), np.uint8)).latent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ from vmc.bench.models import (
     make_run,
     recurrence_operations,
 )
-from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker
+from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, draw_starts
 from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
 from vmc.dream.settings import DreamSettings
-from vmc.dream.starts import record_starts
+from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.world import DreamWorld
 from vmc.envs import CARRACING
 from vmc.episode import Limits
 from vmc.executors import available_cores, make_executor
+from vmc.models.agent import load_body
 from vmc.models.controller import population_outputs
 from vmc.models.dynamics.state import State
 
@@ -65,14 +66,14 @@ def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         make_run(Path(folder))
         make_workers: list[Callable[[], Any]] = [
-            partial(EpisodeWorker, Path(folder), CARRACING, CONTROLLER),
+            partial(EpisodeWorker, load_body(Path(folder), CARRACING), CARRACING, CONTROLLER),
             partial(_make_worker, torch.device("cpu")),
         ]
         real, dream = (stack.enter_context(closing(make_executor(make, cores))) for make in make_workers)
         entries = [
             Entry("real episodes, fast environment", partial(_drive, real, 4 * cores)),
             Entry("64 x 16, threads", partial(_dream_here, _make_worker(device))),
-            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, validation=False))),
+            Entry("64 x 16, processes (vmc)", partial(_dream_there, DreamFitness(dream, _make_starts))),
         ]
         return compare(f"dream, {cores} cores", "steps", entries, rounds)
 
@@ -81,14 +82,18 @@ def _make_worker(device: torch.device) -> DreamWorker:
     _, dynamics = make_models()
     with torch.no_grad():
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
-    dynamics.to(device)
-    starts = record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
-    world, settings = DreamWorld(dynamics), DreamSettings(horizon=_HORIZON)
-    return DreamWorker(world, settings, starts, starts, CONTROLLER, ACTION_MAP)
+    return DreamWorker(DreamWorld(dynamics.to(device)), DreamSettings(horizon=_HORIZON), CONTROLLER, ACTION_MAP)
+
+
+@cache
+def _make_starts() -> DreamStarts:
+    _, dynamics = make_models()
+    return record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
 
 
 def _dream_here(worker: DreamWorker) -> int:
-    return int(worker.run(DreamJob(_CANDIDATES, range(_ROLLOUTS), validation=False)).lengths.sum())
+    seeds = range(_ROLLOUTS)
+    return int(worker.run(DreamJob(_CANDIDATES, seeds, draw_starts(_make_starts(), seeds))).lengths.sum())
 
 
 def _dream_there(fitness: DreamFitness) -> int:

@@ -28,7 +28,7 @@ from vmc.envs.carracing import FastCarRacing
 from vmc.envs.preprocess import PreprocessedFrames, resize
 from vmc.episode import EpisodeResult, Limits, Trajectory, run_episode
 from vmc.executors import Worker, make_executor
-from vmc.models.agent import Agent
+from vmc.models.agent import Agent, load_body
 from vmc.models.controller import LinearController
 from vmc.models.dynamics.lstm_step import LSTMStep
 from vmc.models.vision.conv import to_input
@@ -123,7 +123,8 @@ def bench_workers(rounds: int, steps: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as executors:
         make_run(Path(folder))
         workers: dict[str, Callable[[], Worker[EpisodeJob, EpisodeResult]]]
-        workers = {"": partial(EpisodeWorker, Path(folder), CARRACING, CONTROLLER), ", counting": _Counting}
+        body = load_body(Path(folder), CARRACING)
+        workers = {"": partial(EpisodeWorker, body, CARRACING, CONTROLLER), ", counting": _Counting}
         results = []
         for name, make_worker in workers.items():
             one, two = (executors.enter_context(closing(make_executor(make_worker, n))) for n in (1, 2))

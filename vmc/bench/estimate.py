@@ -19,7 +19,7 @@ from vmc.bench.rates import Rates
 from vmc.bench.trial import measure_stages
 from vmc.config import make_settings
 from vmc.envs import CARRACING, check_env, make_env
-from vmc.executors import available_cores, executor_settings
+from vmc.executors import available_cores, num_workers
 from vmc.pipeline import PipelineSettings
 from vmc.policies import POLICIES
 from vmc.recipes import due_stages
@@ -90,7 +90,7 @@ def estimate_run(settings: PipelineSettings, rates: Rates | None = None) -> Esti
     if rates is None:
         print("First this machine is measured: about a minute. Nothing is kept.", file=sys.stderr, flush=True)
         is_carracing = env == CARRACING
-        workers = executor_settings(settings.workers).workers
+        workers = num_workers(settings.workers)
         rates = measure_rates(workers, settings.device) if is_carracing else measure_stages(settings)
     limit = _time_limit(env, rates)
     costs, episodes, frames, real_frames = [], 0, 0.0, 0.0

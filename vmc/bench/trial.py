@@ -20,8 +20,8 @@ from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
 from vmc.dream.settings import DreamSettings
 from vmc.envs import check_env, get_task
 from vmc.episode import Limits
-from vmc.executors import executor_settings, make_executor
-from vmc.models.agent import load_body
+from vmc.executors import make_executor, num_workers
+from vmc.models.agent import Body, load_body
 from vmc.models.checkpoints import dynamics_folder, vae_folder
 from vmc.models.controller import LinearSettings
 from vmc.pipeline import PipelineSettings
@@ -61,7 +61,7 @@ def measure_stages(settings: PipelineSettings) -> Rates:
         VmcError: an environment that does not fit, or a kind of model that there is not.
     """
     check_env(str(settings.recipe.env))  # tells what it compiles
-    processes = max(executor_settings(settings.workers).workers, 1)
+    processes = max(num_workers(settings.workers), 1)
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # no progress in the table
         trial = _Trial(settings, Path(folder) / "data", Path(folder) / "run")
         rate, length = _collect(trial)
@@ -73,11 +73,12 @@ def measure_stages(settings: PipelineSettings) -> Rates:
         train_mdrnn(dynamics, trial.data, trial.run, settings.device)
         search = trial.stage("train-controller", generations=1)
         inputs = search.inputs or get_task(search.env).controller_inputs
-        _, shape = load_body(trial.run, search.env, inputs, search.hidden_units)
+        body = load_body(trial.run, search.env)
+        shape = body.controller_shape(inputs, search.hidden_units)
         latent_size = get_task(search.env).latent_size
         return Rates(
             collect=rate * processes,
-            drive=_drive(trial, shape) * processes,
+            drive=_drive(body, shape, search.env) * processes,
             vae=_training_rate(vae_folder(trial.run), frames),
             mdrnn=_training_rate(dynamics_folder(trial.run), frames),
             dream=_dream(trial, shape, processes),
@@ -107,11 +108,10 @@ def _training_rate(folder: Path, frames: int) -> float:
     return 0.9 * frames * epochs / (seconds[max(seconds)] - seconds[1]) if epochs > 0 else inf
 
 
-def _drive(trial: _Trial, shape: LinearSettings) -> float:
+def _drive(body: Body, shape: LinearSettings, env: str) -> float:
     """Steps/s of the environment with V, M and C in the loop, in one process."""
-    env = str(trial.settings.recipe.env)
     candidate, limits = np.zeros(shape.num_parameters), Limits(_STEPS)
-    with closing(make_executor(partial(EpisodeWorker, trial.run, env, shape), 0)) as executor:
+    with closing(make_executor(partial(EpisodeWorker, body, env, shape), 0)) as executor:
         return _rate(
             lambda number: sum(
                 result.episode_length for _, result in executor.map([EpisodeJob(candidate, number, limits)])

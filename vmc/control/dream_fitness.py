@@ -28,6 +28,8 @@ from vmc.seeding import stream
 # Products of another number of rows are rounded otherwise, and after some hundred steps a dream is another dream. So
 # blocks do not depend on the number of workers. 256 dreams cost 13% more than 1,024, and feed four cores at 64 x 16.
 BLOCK_SIZE = 256
+# On the GPUs of a cluster, as on a processor: 4,096 keep a GPU busy (measured in docs/experiments/gpu-dream.md).
+GPU_BLOCK_SIZE = 4096
 # Steps between two removals of dreams that have ended from the batch.
 _COMPACT_EVERY = 16
 
@@ -37,7 +39,7 @@ class DreamJob:
     """Candidates (P, N) on R episodes.
 
     Attributes:
-        validation: start at moments of validation episodes, not of those that M was trained on.
+        starts: M's state where they begin, R rows. NumPy arrays, since a job may go to another machine.
         soft_cap: shapes the returns.
         action_noise: each dream adds correlated noise to C's outputs, whose standard deviation it draws from
             U(0, `action_noise`).
@@ -45,7 +47,7 @@ class DreamJob:
 
     candidates: Array
     seeds: Sequence[int]
-    validation: bool
+    starts: State
     soft_cap: SoftCap | None = None
     action_noise: float = 0.0
 
@@ -54,7 +56,6 @@ class DreamWorker:
     """Dreams a batch of candidates and episodes on one device.
 
     Args:
-        training, validation: recorded moments that dreams begin at.
         controller: C's shape.
         action_map: the environment's own.
     """
@@ -63,14 +64,11 @@ class DreamWorker:
         self,
         world: DreamWorld,
         settings: DreamSettings,
-        training: DreamStarts,
-        validation: DreamStarts,
         controller: LinearSettings,
         action_map: ActionMap,
     ) -> None:
         self._world = world
         self._settings = settings
-        self._starts = {False: training, True: validation}
         self._controller = controller
         self._action_map = action_map
         self._graphs: dict[tuple[int, int], GraphDreams] = {}
@@ -81,8 +79,8 @@ class DreamWorker:
     @torch.no_grad()
     def run(self, job: DreamJob) -> Scores:
         """Scores (P, R); every candidate meets the same starts and the same random numbers."""
-        state = self._starts[job.validation].draw([stream(seed, "dream/start") for seed in job.seeds])
-        device, horizon = state[0].device, self._settings.horizon
+        device, horizon = self._world.device, self._settings.horizon
+        state = job.starts.map(lambda part: torch.from_numpy(part).to(device))
         parameters = torch.from_numpy(job.candidates.astype(np.float32)).to(device)
         generators = [stream(seed, "dream/noise") for seed in job.seeds]
         noise = draw_noise(generators, horizon, self._world.noise_sizes, device)
@@ -180,7 +178,7 @@ class DreamFitness:
     """Fitness in the dream, by blocks of candidates that the workers share.
 
     Args:
-        validation: start from validation episodes.
+        starts: gives the moments that dreams begin at. It is called with the first dream.
         soft_cap, action_noise: as a `DreamJob` has them.
         block_size: about how many dreams a block has; None makes one block of all.
     """
@@ -188,13 +186,13 @@ class DreamFitness:
     def __init__(
         self,
         executor: Executor[DreamJob, Scores],
-        validation: bool,
+        starts: Callable[[], DreamStarts],
         soft_cap: SoftCap | None = None,
         action_noise: float = 0.0,
         block_size: int | None = BLOCK_SIZE,
     ) -> None:
         self._executor = executor
-        self._validation = validation
+        self._starts = starts
         self._soft_cap = soft_cap
         self._action_noise = action_noise
         self._block_size = block_size
@@ -206,7 +204,8 @@ class DreamFitness:
         num_blocks = ceil(num_dreams / (self._block_size or num_dreams))
         blocks = np.array_split(candidates, min(num_blocks, len(candidates)))
         scores: list[Scores | None] = [None] * len(blocks)
-        jobs = [DreamJob(block, seeds, self._validation, self._soft_cap, self._action_noise) for block in blocks]
+        drawn = draw_starts(self._starts(), seeds)
+        jobs = [DreamJob(block, seeds, drawn, self._soft_cap, self._action_noise) for block in blocks]
         for position, block_scores in self._executor.map(jobs):
             scores[position] = block_scores
             if on_episodes is not None:
@@ -216,6 +215,11 @@ class DreamFitness:
             np.concatenate([getattr(each, name) for each in done]) for name in ("returns", "lengths", "shaped_returns")
         )
         return Scores(returns, lengths, shaped)
+
+
+def draw_starts(starts: DreamStarts, seeds: Sequence[int]) -> State:
+    """M's state where the dreams with these seeds begin, as NumPy arrays of R rows."""
+    return starts.draw([stream(seed, "dream/start") for seed in seeds]).map(lambda part: part.cpu().numpy())
 
 
 def _draw_action_noise(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from vmc.control.fitness import Array, Scores
 from vmc.envs import make_env
 from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.executors import Executor
-from vmc.models.agent import load_body
+from vmc.models.agent import Body
 from vmc.models.controller import LinearController, LinearSettings
 from vmc.seeding import stream
 
@@ -29,8 +28,8 @@ class EpisodeJob:
 class EpisodeWorker:
     """Keeps an environment, V's encoder and M; runs whole episodes for any candidate of one shape."""
 
-    def __init__(self, run: Path, env: str, shape: LinearSettings) -> None:
-        self._agent, _ = load_body(run, env, shape.inputs)
+    def __init__(self, body: Body, env: str, shape: LinearSettings) -> None:
+        self._agent = body.agent()
         self._shape = shape
         self._env = make_env(env)
 

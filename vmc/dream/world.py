@@ -40,11 +40,13 @@ class DreamWorld:
 
     Attributes:
         noise_sizes: how many random numbers a step takes.
+        device: M's.
     """
 
     def __init__(self, dynamics: WorldModel) -> None:
         self._model = dynamics.frozen()
         self.noise_sizes: NoiseSizes = self._model.noise_sizes
+        self.device: torch.device = next(dynamics.buffers()).device
 
     @torch.no_grad()
     def step(self, state: State, actions: Tensor, noise: Noise, settings: DreamSettings = _DEFAULTS) -> DreamStep:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 from vmc.envs.action_map import ActionMap, BoxActionMap, action_map_from_json
-from vmc.envs.drawing import fast_drawing_is_proved, numba_cache, use_official_drawing
+from vmc.envs.drawing import fast_drawing_is_proved, inherited_variables, numba_cache, use_official_drawing
 from vmc.envs.keys import Key, Keyboard, at_rest
 from vmc.envs.name import WORDS, env_slug, join_name
 from vmc.envs.observations import PREPROCESSINGS, VECTORS, preprocessing_of
@@ -56,6 +56,7 @@ __all__ = [
     "env_slug",
     "fast_drawing_is_proved",
     "get_task",
+    "inherited_variables",
     "join_name",
     "keyboard_of",
     "known_names",

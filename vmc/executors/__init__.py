@@ -1,6 +1,7 @@
 """Executors run jobs in this process or in worker processes, under one contract."""
 
 from vmc.executors.contract import (
+    EXECUTORS,
     Executor,
     ExecutorSettings,
     Worker,
@@ -8,12 +9,14 @@ from vmc.executors.contract import (
     available_cores,
     executor_settings,
     make_executor,
+    num_workers,
     processor,
 )
 from vmc.executors.processes import ProcessExecutor
 from vmc.executors.serial import SerialExecutor
 
 __all__ = [
+    "EXECUTORS",
     "Executor",
     "ExecutorSettings",
     "ProcessExecutor",
@@ -23,5 +26,6 @@ __all__ = [
     "available_cores",
     "executor_settings",
     "make_executor",
+    "num_workers",
     "processor",
 ]

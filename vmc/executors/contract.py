@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol, TypeVar
 
+from vmc.config import did_you_mean, option
 from vmc.errors import VmcError
+from vmc.extras import EXTRAS, require
 
 Job_contra = TypeVar("Job_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 
 MAX_ATTEMPTS = 3
+# A job that takes longer hangs: it is an episode, four of them, or a block of dreams.
+JOB_TIMEOUT = 3600.0
+# By the names of `--executor`; each is `module:attribute`, imported on first use.
+EXECUTORS = {
+    "processes": "vmc.executors.processes:ProcessExecutor",
+    "ray": "vmc.executors.ray:RayExecutor",
+}
 
 
 @dataclass(frozen=True)
@@ -23,25 +34,45 @@ class ExecutorSettings:
     """Where jobs run.
 
     Attributes:
-        workers: worker processes; 0 works in this process.
-        job_timeout: seconds that a job may take; a worker that takes longer is ended, and its job has failed once. A
-            worker's first job includes its start. None waits for ever.
+        workers: Use this many worker processes; 0 works in the main process. `max`, the default, has one for each core
+            of this machine, or of the cluster (for each GPU where workers have GPUs).
+        executor: Run the workers as `processes` of this machine, or by `ray` on a cluster.
+        address: Use this Ray cluster: `local` starts one on this machine, `auto` joins the one that runs here,
+            ray://HOST:10001 is one elsewhere.
+        gpus_per_worker: Give each worker so many of the cluster's GPUs, for dreams; 0.5 lets two workers share one.
+        job_timeout: End a worker that takes longer than so many seconds for a job, its own start included, and run
+            the job again on another; at the third time the command fails. 0 waits for ever.
 
     Raises:
-        VmcError: a timeout without worker processes.
+        VmcError: values that contradict each other.
     """
 
-    workers: int
-    job_timeout: float | None = None
+    workers: int | None = option(None, least=0)
+    executor: str = option("processes", choices=[*EXECUTORS])
+    address: str | None = None
+    gpus_per_worker: float = option(0.0, least=0)
+    job_timeout: float | None = option(None, least=0)
 
     def __post_init__(self) -> None:
-        if self.job_timeout is not None and not self.workers:
-            raise VmcError("A job in the main process cannot be ended after a time.", "Give --workers 1 or more.")
+        if self.executor not in EXECUTORS:
+            raise VmcError(f"There is no executor {self.executor!r}.", did_you_mean(self.executor, EXECUTORS))
+        if self.workers == 0 and (self.job_timeout or self.executor != "processes"):
+            raise VmcError(
+                "With 0 workers, jobs run in the main process: not on a cluster, and nothing can end one that hangs.",
+                "Give --workers 1 or more, or leave out --executor and --job-timeout.",
+            )
+        if self.executor != "ray" and (self.address or self.gpus_per_worker):
+            raise VmcError("An address and GPUs for workers belong to a cluster.", "Give --executor ray, too.")
 
-    def given(self) -> dict[str, float]:
+    @property
+    def seconds(self) -> float | None:
+        """The longest time of a job; None where there is no limit."""
+        return (JOB_TIMEOUT if self.job_timeout is None else self.job_timeout) or None
+
+    def given(self) -> dict[str, str | float]:
         """What is set, by the names of the options."""
-        values = {"workers": self.workers, "job-timeout": self.job_timeout}
-        return {name: value for name, value in values.items() if value is not None}
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name.replace("_", "-"): value for name, (value, default) in values.items() if value != default}
 
 
 # The number of worker processes says enough where nothing else is set.
@@ -68,6 +99,8 @@ class Executor(Protocol[Job_contra, Result_co]):
     def map(self, jobs: Sequence[Job_contra]) -> Iterator[tuple[int, Result_co]]:
         """Yields (position in `jobs`, result) as the jobs finish, in any order.
 
+        No worker begins another job before its result has been taken, so results never pile up.
+
         Raises:
             VmcError: a worker raised it (bad input is not tried again), or a job failed `MAX_ATTEMPTS` times.
         """
@@ -76,20 +109,89 @@ class Executor(Protocol[Job_contra, Result_co]):
     def close(self) -> None: ...
 
 
+class Done:
+    """The result of a job, as a worker sends it."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class Failed:
+    """The traceback of a failed job, and its error if it was a `VmcError`. The driver makes it if the worker died."""
+
+    def __init__(self, trace: str, error: VmcError | None = None) -> None:
+        self.trace = trace
+        self.error = error
+
+
+class JobRunner:
+    """A worker's side of an executor: makes the worker with the first job, and turns what it raises into `Failed`."""
+
+    def __init__(self, make_worker: Callable[[], Worker[Any, Any]]) -> None:
+        self._make_worker = make_worker
+        self._worker: Worker[Any, Any] | None = None
+
+    def run(self, job: Any) -> Done | Failed:
+        """Runs one job, whatever happens."""
+        try:
+            if self._worker is None:
+                self._worker = self._make_worker()
+            return Done(self._worker.run(job))
+        except VmcError as error:
+            return Failed(traceback.format_exc(), error)
+        except Exception:
+            return Failed(traceback.format_exc())
+
+    def close(self) -> None:
+        """Closes the worker, if one was made."""
+        if self._worker is not None:
+            self._worker.close()
+
+
 def executor_settings(workers: Workers) -> ExecutorSettings:
     """The settings that a plain number stands for, or those given."""
     return workers if isinstance(workers, ExecutorSettings) else ExecutorSettings(workers)
 
 
-def make_executor(make_worker: Callable[[], Worker[Any, Any]], workers: Workers) -> Executor[Any, Any]:
-    """Makes an executor with worker processes, or in this process for 0. `make_worker` must be picklable."""
-    from vmc.executors.processes import ProcessExecutor
+def make_executor(
+    make_worker: Callable[[], Worker[Any, Any]], workers: Workers, on_gpus: bool = False
+) -> Executor[Any, Any]:
+    """Makes an executor; with 0 workers, one in this process.
+
+    Args:
+        make_worker: picklable, and without a path: the worker may be on another machine.
+        on_gpus: the workers have use for GPUs, where the settings give them any.
+
+    Raises:
+        VmcError: the executor needs an extra that is not installed.
+    """
     from vmc.executors.serial import SerialExecutor
 
     settings = executor_settings(workers)
-    if not settings.workers:
+    if settings.workers == 0:
         return SerialExecutor(make_worker)
-    return ProcessExecutor(make_worker, settings.workers, settings.job_timeout)
+    if not on_gpus:
+        settings = replace(settings, gpus_per_worker=0.0)
+    return executor_class(settings)(make_worker, settings)  # type: ignore[no-any-return]
+
+
+def num_workers(workers: Workers) -> int:
+    """The number of workers now; 0 for the main process."""
+    settings = executor_settings(workers)
+    if settings.workers is not None:
+        return settings.workers
+    return executor_class(settings).most_workers(settings)  # type: ignore[no-any-return]
+
+
+def executor_class(settings: ExecutorSettings) -> Any:
+    """The executor of the table.
+
+    Raises:
+        VmcError: it needs an extra that is not installed.
+    """
+    if settings.executor in EXTRAS:
+        require(settings.executor, "leave out --executor")
+    return resolve_name(EXECUTORS[settings.executor])
 
 
 def available_cores() -> int:

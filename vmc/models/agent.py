@@ -5,6 +5,7 @@ A worker process runs it with NumPy and ONNX Runtime, so it starts without torch
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from vmc.models.checkpoints import (
 )
 from vmc.models.controller import Controller, LinearController, LinearSettings
 from vmc.models.dynamics import StepModel, make_step
-from vmc.models.vision.encoder import Encoder
+from vmc.models.graph import used_weights
+from vmc.models.vision.encoder import ENCODER, Encoder
 from vmc.policies import ActionNoise
 from vmc.storage.checkpoint import Checkpoint, read_sidecar
 
@@ -90,24 +92,68 @@ class Agent:
         self._action = action
 
 
-def load_body(run: Path, env: str, inputs: str = "zh", hidden_units: int = 0) -> tuple[Agent, LinearSettings]:
-    """An agent without a controller, from a run's V and M, and the shape of a C for it.
+@dataclass(frozen=True)
+class Body:
+    """V and M as an agent needs them. It is picklable: a worker on another machine makes its agent of it.
+
+    Attributes:
+        vae: V's checkpoint, with the arrays of the encoder alone.
+        dynamics: M's.
+    """
+
+    vae: Checkpoint
+    dynamics: Checkpoint
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The hashes of V and M."""
+        return {"vae": self.vae.sha256, "dynamics": self.dynamics.sha256}
+
+    def agent(self, action_noise: float = 0.0) -> Agent:
+        """An agent without a controller."""
+        info = self.dynamics.info
+        step = make_step(info["kind"], self.dynamics.weights, self.dynamics.graphs)
+        action_map = action_map_from_json(info["action_map"])
+        agent = Agent(Encoder(self.vae), step, action_map, info["sample_latents"], action_noise)
+        agent.source = self.source
+        return agent
+
+    def controller_shape(self, inputs: str, hidden_units: int = 0) -> LinearSettings:
+        """The shape of a C that reads these features.
+
+        Raises:
+            VmcError: M does not have them.
+        """
+        info = self.dynamics.info
+        sizes = info["features"]
+        missing = [name for name in inputs if name not in sizes]
+        if missing:
+            raise VmcError(
+                f"C's inputs are {inputs!r}, but M in {self.dynamics.path.parent} ({info['kind']}) has no feature "
+                f"{missing[0]!r}.",
+                f"Its features are {', '.join(sizes)}: give --inputs {''.join(sizes)}, or train another kind of M.",
+            )
+        action_size = action_map_from_json(info["action_map"]).size
+        return LinearSettings(inputs, sum(sizes[name] for name in inputs), action_size, hidden_units)
+
+
+def load_body(run: Path, env: str) -> Body:
+    """A run's V and M.
 
     Raises:
-        VmcError: a checkpoint that is missing, corrupt, or does not belong; C is to read features that M does not have.
+        VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
     vae = vae_checkpoint(run, env)
-    dynamics = dynamics_checkpoint(run, vae)
-    sizes = dynamics.info["features"]
-    missing = [name for name in inputs if name not in sizes]
-    if missing:
-        raise VmcError(
-            f"C's inputs are {inputs!r}, but M in {run} ({dynamics.info['kind']}) has no feature {missing[0]!r}.",
-            f"Its features are {', '.join(sizes)}: give --inputs {''.join(sizes)}, or train another kind of M.",
-        )
-    agent = _body(vae, dynamics)
-    action_size = action_map_from_json(dynamics.info["action_map"]).size
-    return agent, LinearSettings(inputs, sum(sizes[name] for name in inputs), action_size, hidden_units)
+    encoder = replace(vae, weights=used_weights(vae.graphs[ENCODER], vae.weights))
+    return Body(encoder, dynamics_checkpoint(run, vae))
+
+
+def make_agent(body: Body, controller: StoredController, action_noise: float = 0.0) -> Agent:
+    """V, M and C, ready to act."""
+    agent = body.agent(action_noise)
+    agent.use(LinearController(controller.settings, controller.parameters))
+    agent.source["controller"] = controller.sha256
+    return agent
 
 
 def load_agent(run: Path, env: str, action_noise: float = 0.0, name: str = "best") -> Agent:
@@ -119,13 +165,8 @@ def load_agent(run: Path, env: str, action_noise: float = 0.0, name: str = "best
     Raises:
         VmcError: a checkpoint that is missing, corrupt, or does not belong.
     """
-    vae = vae_checkpoint(run, env)
-    dynamics = dynamics_checkpoint(run, vae)
-    controller = load_controller(run, vae, dynamics, name)
-    agent = _body(vae, dynamics, action_noise)
-    agent.use(LinearController(controller.settings, controller.parameters))
-    agent.source["controller"] = controller.sha256
-    return agent
+    body = load_body(run, env)
+    return make_agent(body, load_controller(run, body.vae, body.dynamics, name), action_noise)
 
 
 class CandidatePolicy:
@@ -134,8 +175,8 @@ class CandidatePolicy:
     A search in the dream scores candidates, so M has to see what they do in the real environment.
     """
 
-    def __init__(self, agent: Agent, mean: StoredController, step_size: float) -> None:
-        self._agent = agent
+    def __init__(self, body: Body, mean: StoredController, step_size: float) -> None:
+        self._agent = body.agent()
         self._mean = mean
         self._step_size = step_size
 
@@ -148,22 +189,11 @@ class CandidatePolicy:
         return self._agent.act(frame)
 
 
-def load_candidates(run: Path, env: str) -> CandidatePolicy:
-    """The candidates of a run's search where it stands.
+def step_size_of(run: Path) -> float:
+    """The step size of a run's search where it stands.
 
     Raises:
-        VmcError: a checkpoint that is missing, corrupt, or does not belong.
+        VmcError: the search's state is missing or corrupt.
     """
-    vae = vae_checkpoint(run, env)
-    dynamics = dynamics_checkpoint(run, vae)
     info = read_sidecar(controller_folder(run), "latest", TRAIN_CONTROLLER)["info"]
-    mean = load_controller(run, vae, dynamics, "latest")
-    return CandidatePolicy(_body(vae, dynamics), mean, info["trainer"]["attributes"]["sigma"])
-
-
-def _body(vae: Checkpoint, dynamics: Checkpoint, action_noise: float = 0.0) -> Agent:
-    step = make_step(dynamics.info["kind"], dynamics.weights, dynamics.graphs)
-    action_map = action_map_from_json(dynamics.info["action_map"])
-    agent = Agent(Encoder(vae), step, action_map, dynamics.info["sample_latents"], action_noise)
-    agent.source = {"vae": vae.sha256, "dynamics": dynamics.sha256}
-    return agent
+    return float(info["trainer"]["attributes"]["sigma"])

@@ -84,8 +84,17 @@ def load_dynamics(run: Path, vae: Checkpoint) -> tuple[WorldModel, Checkpoint]:
         VmcError: missing, corrupt, or trained on the latents of another V.
     """
     checkpoint = dynamics_checkpoint(run, vae)
+    return dynamics_of(checkpoint), checkpoint
+
+
+def dynamics_of(checkpoint: Checkpoint) -> WorldModel:
+    """The M of a checkpoint, in evaluation mode on the CPU.
+
+    Raises:
+        VmcError: its arrays or its settings are those of another kind.
+    """
     model = dynamics_class(checkpoint.info["kind"])
-    return load_weights(model(stored_settings(model.Settings, checkpoint)), checkpoint), checkpoint
+    return load_weights(model(stored_settings(model.Settings, checkpoint)), checkpoint)
 
 
 def load_weights(module: Module, checkpoint: Checkpoint) -> Module:

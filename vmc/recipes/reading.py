@@ -12,6 +12,7 @@ from typing import Any
 from vmc.config import OptionError, did_you_mean, make_checked, option
 from vmc.envs.name import parse_name
 from vmc.errors import VmcError
+from vmc.executors import ExecutorSettings
 from vmc.recipes.lines import Place, key_lines, line_of
 from vmc.recipes.recipe import Measured, Options, Recipe, Round
 from vmc.recipes.schema import StageOptionError, check_options
@@ -40,6 +41,7 @@ class _Repeat:
 
 
 _HEAD = [field.name for field in fields(_Head)]
+_WORKERS = [field.name for field in fields(ExecutorSettings)]
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -72,7 +74,7 @@ class _Reader:
 
     def recipe(self, name: str) -> Recipe:
         document = self._document
-        self._check_keys((), "a recipe", document, [*_HEAD, "measured", "rounds"])
+        self._check_keys((), "a recipe", document, [*_HEAD, *_WORKERS, "measured", "rounds"])
         head = self._made(_Head, (), {key: document[key] for key in _HEAD if key in document})
         self._check_env(head.env)
         measured = document.get("measured")
@@ -83,6 +85,7 @@ class _Reader:
             head.env,
             head.seed,
             None if measured is None else self._made(Measured, ("measured",), measured),
+            self._made(ExecutorSettings, (), {key: document[key] for key in _WORKERS if key in document}),
         )
 
     def _rounds(self, tables: Any) -> tuple[Round, ...]:

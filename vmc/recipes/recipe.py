@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vmc.config import did_you_mean, option
 from vmc.errors import VmcError
+from vmc.executors import ExecutorSettings
 from vmc.recipes.schema import check_options
 
 Options = Mapping[str, Any]
@@ -45,6 +46,7 @@ class Recipe:
         env: the environment's name; None: the recipe is for any.
         seed: of every stage that has no seed of its own.
         measured: what a run of it reached, where there was one.
+        workers: where its jobs run.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Recipe:
     env: str | None = None
     seed: int = 0
     measured: Measured | None = None
+    workers: ExecutorSettings = field(default_factory=ExecutorSettings)
 
     def adapted(
         self, env: str | None = None, seed: int | None = None, overrides: Mapping[str, Options] | None = None

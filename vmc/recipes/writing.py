@@ -28,6 +28,7 @@ def _lines(recipe: Recipe) -> Iterator[str]:
     if recipe.env is not None:
         yield f"env = {_value(recipe.env)}"
     yield f"seed = {recipe.seed}"
+    yield from (f"{name.replace('-', '_')} = {_value(value)}" for name, value in recipe.workers.given().items())
     for stages, same in groupby(recipe.rounds):
         yield from ("", "[[rounds]]", f"repeat = {len(list(same))}")
         yield from _stage_lines(stages)

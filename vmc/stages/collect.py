@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,19 +21,21 @@ from vmc.envs import action_map_of, check_env, make_env, preprocessing_of
 from vmc.episode import Limits, Policy, Trajectory, run_episode
 from vmc.errors import VmcError
 from vmc.executors import Workers, make_executor
-from vmc.models.agent import load_agent, load_candidates
+from vmc.models.agent import CandidatePolicy, load_body, make_agent, step_size_of
+from vmc.models.checkpoints import load_controller
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
 from vmc.stages.settings import HUMAN, CollectSettings
-from vmc.storage.files import locked
+from vmc.storage.files import locked, write_bytes
 from vmc.storage.rollouts import (
     Episode,
     RolloutDataset,
     Source,
     check_env_matches,
+    encode_shard,
     present_indices,
-    write_shard,
+    shard_path,
 )
 
 # Small enough that two workers share even a small job, large enough that 10,000 episodes are 2,500 files.
@@ -74,15 +78,15 @@ def collect(settings: CollectSettings, data: Path, run: Path | None, workers: Wo
         missing = [index for index in range(settings.episodes) if index not in present]
         jobs = [missing[i : i + _EPISODES_PER_SHARD] for i in range(0, len(missing), _EPISODES_PER_SHARD)]
         steps = 0
-        make_worker = partial(_CollectWorker, settings, data, run)
+        make_worker = partial(_CollectWorker, settings, *_drivers(settings, run))
         with (
             closing(make_executor(make_worker, workers)) as executor,
             Progress("rollouts", len(missing), "episodes") as progress,
         ):
-            for position, returns_and_lengths in executor.map(jobs):
-                returns, lengths = zip(*returns_and_lengths, strict=True)
-                steps += sum(lengths)
-                progress.advance(len(jobs[position]), mean_return=float(np.mean(returns)))
+            for position, shard in executor.map(jobs):
+                write_bytes(shard_path(data, jobs[position]), shard.content)
+                steps += shard.num_steps
+                progress.advance(len(jobs[position]), mean_return=shard.mean_return)
         dataset = RolloutDataset(data)
     mean_return = float(np.mean([episode.episode_return for episode in dataset.episodes]))
     seconds = time.monotonic() - started
@@ -126,21 +130,37 @@ def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> N
                 )
 
 
+class _Shard(NamedTuple):
+    """Recorded episodes as they are written, and what is told of them."""
+
+    content: bytes
+    num_steps: int
+    mean_return: float
+
+
 class _CollectWorker:
-    """Keeps an environment and a policy; its jobs are lists of episode numbers, each written as one shard."""
+    """Keeps an environment and policies that take turns; its jobs are lists of episode numbers, a shard each.
 
-    def __init__(self, settings: CollectSettings, data: Path, run: Path | None) -> None:
+    Args:
+        drivers: make the policies; none where the policy needs no models.
+        description: of the policies, for the shards.
+    """
+
+    def __init__(
+        self, settings: CollectSettings, drivers: Sequence[Callable[[], Policy]], description: dict[str, object]
+    ) -> None:
         self._settings = settings
-        self._data = data
         self._env = make_env(settings.env)
-        self._policies, description = _make_policies(settings, self._env, run)
-        actions = action_map_of(settings.env, self._env).to_json()
-        self._source = Source(settings.env, preprocessing_of(self._env), actions, description, settings.seed)
+        actions = action_map_of(settings.env, self._env)
+        self._policies = [make() for make in drivers] or [POLICIES[settings.policy](actions)]
+        preprocessing = preprocessing_of(self._env)
+        self._source = Source(settings.env, preprocessing, actions.to_json(), description, settings.seed)
 
-    def run(self, indices: list[int]) -> list[tuple[float, int]]:
+    def run(self, indices: list[int]) -> _Shard:
         episodes = [self._record(index) for index in indices]
-        write_shard(self._data, episodes, self._source)
-        return [(float(episode.rewards.sum()), len(episode.rewards)) for episode in episodes]
+        returns = [float(episode.rewards.sum()) for episode in episodes]
+        num_steps = sum(len(episode.rewards) for episode in episodes)
+        return _Shard(encode_shard(episodes, self._source), num_steps, float(np.mean(returns)))
 
     def close(self) -> None:
         self._env.close()
@@ -167,23 +187,25 @@ class _CollectWorker:
         )
 
 
-def _make_policies(settings: CollectSettings, env: object, run: Path | None) -> tuple[list[Policy], dict[str, object]]:
-    """Policies that take turns by the episode's number, and their description.
+def _drivers(settings: CollectSettings, run: Path | None) -> tuple[list[Callable[[], Policy]], dict[str, object]]:
+    """What makes the policies that take turns by the episode's number, and their description.
 
     The best C drives, then the mean of the search where it stands, then one of its candidates: where a search has
     found a return in the dream that the real environment does not give, M has to see it. The candidates are noise
     enough.
     """
-    import gymnasium as gym
-
-    assert isinstance(env, gym.Env)
     limits = {"max_steps": settings.max_steps, "no_reward_limit": settings.no_reward_limit}
     description: dict[str, object] = {"name": settings.policy, **limits}
     if settings.policy in POLICIES:
-        return [POLICIES[settings.policy](action_map_of(settings.env, env))], description
+        return [], description
     if run is None:
         raise VmcError("The policy `controller` needs a run.", "Give --run.")
-    agents = [load_agent(run, settings.env, settings.action_noise, name) for name in ("best", "latest")]
-    sources = [agent.source for agent in agents]
-    policies: list[Policy] = [*agents, load_candidates(run, settings.env)] if settings.action_noise else [*agents]
-    return policies, description | {"action_noise": settings.action_noise, "controllers": sources}
+    body = load_body(run, settings.env)
+    controllers = [load_controller(run, body.vae, body.dynamics, name) for name in ("best", "latest")]
+    sources = [body.source | {"controller": controller.sha256} for controller in controllers]
+    drivers: list[Callable[[], Policy]] = [
+        partial(make_agent, body, controller, settings.action_noise) for controller in controllers
+    ]
+    if settings.action_noise:
+        drivers.append(partial(CandidatePolicy, body, controllers[-1], step_size_of(run)))
+    return drivers, description | {"action_noise": settings.action_noise, "controllers": sources}

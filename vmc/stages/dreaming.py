@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vmc.control.dream_fitness import BLOCK_SIZE, DreamFitness, DreamWorker
+from vmc.control.dream_fitness import BLOCK_SIZE, GPU_BLOCK_SIZE, DreamFitness, DreamWorker
 from vmc.control.return_accumulator import SoftCap
 from vmc.dream.loading import load_dream, save_starts
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts, record_starts
 from vmc.dream.world import DreamWorld
 from vmc.envs import PREPROCESSINGS, action_map_from_json
-from vmc.executors import Workers, make_executor
+from vmc.executors import Workers, executor_settings, make_executor
 from vmc.models.checkpoints import STARTS, TRAIN_MDRNN, dynamics_checkpoint, dynamics_folder, vae_checkpoint
 from vmc.models.controller import LinearSettings
 from vmc.models.dynamics.contract import WorldModel
-from vmc.models.loading import load_dynamics, load_vae
+from vmc.models.loading import dynamics_of, load_dynamics, load_vae
 from vmc.seeding import stream
-from vmc.stages.device import choose_device
+from vmc.stages.device import choose_device, one_thread
 from vmc.stages.encode import ensure_latents
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, read_sidecar
 from vmc.storage.latents import Latents
@@ -37,7 +37,7 @@ _KEPT_EPISODES, _KEPT_MOMENTS = 64, 512
 
 @dataclass(frozen=True)
 class DreamSource:
-    """The parts of a dream: picklable, so that worker processes can make their own.
+    """The parts of a dream.
 
     Attributes:
         controller: C's shape.
@@ -65,38 +65,63 @@ def dream_fitness(
 ) -> Iterator[tuple[DreamFitness, DreamFitness]]:
     """The dream's fitness from training episodes, shaped and with action noise, and from validation episodes.
 
-    It runs on worker processes of one thread each; on a GPU, in this process.
+    It runs on worker processes of one thread each, on those of a cluster that have a GPU each, or in this process,
+    where that has one.
 
     Raises:
         VmcError: V or M missing or corrupt, or they do not belong together; neither data nor kept moments.
     """
     device = choose_device(device_name)
+    there = device.type
     if not begins_at_kept_moments(source.data, source.run):
-        dataset = RolloutDataset(source.data)
-        check_env_matches(dataset, source.env, PREPROCESSINGS)
-        ensure_latents(source.run, dataset, device)  # before the workers, who would each encode
+        check_env_matches(RolloutDataset(source.data), source.env, PREPROCESSINGS)
     block_size: int | None = BLOCK_SIZE
-    if device.type != "cpu":
+    if executor_settings(workers).gpus_per_worker and device_name != "cpu":
+        there, block_size = "cuda", GPU_BLOCK_SIZE
+    elif device.type != "cpu":
         workers, block_size = 0, None
-    make_worker = partial(make_dream_worker, source, settings, device_name)
-    with closing(make_executor(make_worker, workers)) as executor:
-        training = DreamFitness(executor, False, soft_cap, action_noise, block_size)
-        yield training, DreamFitness(executor, True, block_size=block_size)
+    dynamics = dynamics_checkpoint(source.run, vae_checkpoint(source.run))
+    make_worker = partial(make_dream_worker, dynamics, settings, source.controller, there)
+    starts = cache(partial(find_starts, source, device))  # they cost nothing where there is nothing to dream
+    with closing(make_executor(make_worker, workers, on_gpus=True)) as executor:
+        training = DreamFitness(executor, lambda: starts()[0], soft_cap, action_noise, block_size)
+        yield training, DreamFitness(executor, lambda: starts()[1], block_size=block_size)
 
 
-def make_dream_worker(source: DreamSource, settings: DreamSettings, device_name: str) -> DreamWorker:
-    """Loads M and the moments that dreams start at.
+def make_dream_worker(
+    dynamics: Checkpoint, settings: DreamSettings, controller: LinearSettings, device_name: str
+) -> DreamWorker:
+    """A worker that dreams with this M.
+
+    Args:
+        controller: C's shape.
+
+    Raises:
+        VmcError: an M of another kind; no such device.
+    """
+    model = dynamics_of(dynamics).to(choose_device(device_name))
+    return DreamWorker(DreamWorld(model), settings, controller, action_map_from_json(dynamics.info["action_map"]))
+
+
+def find_starts(source: DreamSource, device: torch.device) -> tuple[DreamStarts, DreamStarts]:
+    """The moments of training and of validation episodes that dreams start at.
 
     Raises:
         VmcError: V or M missing or corrupt, or they do not belong together; neither data nor kept moments.
     """
-    device = choose_device(device_name)
-    find_starts = _kept_starts if begins_at_kept_moments(source.data, source.run) else _recorded_starts
-    training, validation = find_starts(source, device)
-    info = dynamics_checkpoint(source.run, vae_checkpoint(source.run)).info
-    action_map = action_map_from_json(info["action_map"])
-    world = DreamWorld(training.dynamics)
-    return DreamWorker(world, settings, training, validation, source.controller, action_map)
+    if begins_at_kept_moments(source.data, source.run):
+        starts = load_dream(source.run, str(device)).starts
+        return starts, starts
+    latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
+    dynamics, checkpoint = load_dynamics(source.run, vae)
+    dynamics.to(device)
+    newest = slice(-source.start_episodes, None)
+    with one_thread(device):  # the last bits may depend on the number of threads
+        training, validation = (
+            _starts(dynamics, checkpoint, latents, episodes[newest], source.seed)
+            for episodes in (latents.training(), latents.validation())
+        )
+    return training, validation
 
 
 def begins_at_kept_moments(data: Path, run: Path) -> bool:
@@ -112,23 +137,6 @@ def fingerprint_of_starts(data: Path, run: Path) -> str:
     if begins_at_kept_moments(data, run):
         return str(read_sidecar(dynamics_folder(run), STARTS, TRAIN_MDRNN)["files"]["weights"]["sha256"])
     return RolloutDataset(data).fingerprint()
-
-
-def _recorded_starts(source: DreamSource, device: torch.device) -> tuple[DreamStarts, DreamStarts]:
-    latents, vae = ensure_latents(source.run, RolloutDataset(source.data), device)
-    dynamics, checkpoint = load_dynamics(source.run, vae)
-    dynamics.to(device)
-    newest = slice(-source.start_episodes, None)
-    training, validation = (
-        _starts(dynamics, checkpoint, latents, episodes[newest], source.seed)
-        for episodes in (latents.training(), latents.validation())
-    )
-    return training, validation
-
-
-def _kept_starts(source: DreamSource, device: torch.device) -> tuple[DreamStarts, DreamStarts]:
-    starts = load_dream(source.run, str(device)).starts
-    return starts, starts
 
 
 def keep_starts(run: Path, latents: Latents, seed: int, device: torch.device) -> None:

@@ -21,7 +21,8 @@ from vmc.envs import action_map_of, check_env, make_env
 from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.errors import VmcError
 from vmc.executors import Worker, Workers, make_executor
-from vmc.models.checkpoints import StoredController, dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.models.agent import Body, load_body
+from vmc.models.checkpoints import StoredController, load_controller
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
@@ -89,10 +90,10 @@ def _evaluate(
         check_env(settings.env, settings.max_steps)
     started = time.monotonic()  # what is compiled at the first start does not count
     seeds = [env_seed(settings.seed, "test", episode) for episode in range(settings.episodes)]
-    controller = None
+    body = controller = None
     if settings.policy == CONTROLLER:
-        vae = vae_checkpoint(run, settings.env)
-        controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
+        body = load_body(run, settings.env)
+        controller = load_controller(run, body.vae, body.dynamics)
     elif settings.dream:
         raise VmcError(f"The policy {settings.policy} does not dream.", "Leave out --dream, or --policy.")
     dream = None
@@ -100,7 +101,7 @@ def _evaluate(
         dream = dream_settings(settings, controller)
         episodes = _in_the_dream(settings, dream, data, run, device_name, controller, seeds)
     else:
-        episodes = _in_reality(settings, run, workers, controller, seeds)
+        episodes = _in_reality(settings, run, workers, body, controller, seeds)
     result = {
         "env": settings.env,
         "episodes": episodes,
@@ -158,7 +159,12 @@ def summary(returns: Sequence[float]) -> dict[str, Any]:
 
 
 def _in_reality(
-    settings: EvaluateSettings, run: Path, workers: Workers, controller: StoredController | None, seeds: list[int]
+    settings: EvaluateSettings,
+    run: Path,
+    workers: Workers,
+    body: Body | None,
+    controller: StoredController | None,
+    seeds: list[int],
 ) -> list[Row]:
     """Runs the episodes that are not yet in the journal of this policy under these limits."""
     limits = Limits(max_steps=settings.max_steps)
@@ -168,12 +174,12 @@ def _in_reality(
         journal = _Journal(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
     make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
-    if controller is None:
+    if body is None or controller is None:
         parameters = np.empty(0)
         make_worker = partial(_PolicyWorker, settings.env, settings.policy)
     else:
         parameters = controller.parameters
-        make_worker = partial(EpisodeWorker, run, settings.env, controller.settings)
+        make_worker = partial(EpisodeWorker, body, settings.env, controller.settings)
     jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
     with (
         closing(make_executor(make_worker, workers)) as executor,

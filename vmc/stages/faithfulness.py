@@ -17,13 +17,8 @@ from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.episode import Limits
 from vmc.errors import VmcError
 from vmc.executors import Workers, make_executor
-from vmc.models.checkpoints import (
-    TRAIN_CONTROLLER,
-    controller_folder,
-    dynamics_checkpoint,
-    load_controller,
-    vae_checkpoint,
-)
+from vmc.models.agent import load_body
+from vmc.models.checkpoints import TRAIN_CONTROLLER, controller_folder, load_controller
 from vmc.models.dynamics.contract import SequenceBatch, WorldModel
 from vmc.models.loading import load_dynamics
 from vmc.seeding import env_seed, stream, torch_stream
@@ -118,13 +113,13 @@ def _gap(settings: FaithfulnessSettings, data: Path, run: Path, device_name: str
     generations, parameters = _saved_means(run, settings.controllers)
     seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.episodes)]
     dream_seeds = [env_seed(settings.seed, "validation", episode) for episode in range(settings.dreams)]
-    vae = vae_checkpoint(run, settings.env)
-    controller = load_controller(run, vae, dynamics_checkpoint(run, vae))
+    body = load_body(run, settings.env)
+    controller = load_controller(run, body.vae, body.dynamics)
     shape, dream = controller.settings, dream_settings(settings, controller)
     source = DreamSource(settings.env, data, run, shape, settings.seed)
     with dream_fitness(source, dream, device_name, workers=0) as (_, validation):
         dreamed = validation.evaluate(parameters, dream_seeds).returns
-    with closing(make_executor(partial(EpisodeWorker, run, settings.env, shape), workers)) as executor:
+    with closing(make_executor(partial(EpisodeWorker, body, settings.env, shape), workers)) as executor:
         real = RealFitness(executor, Limits(settings.max_steps)).evaluate(parameters, seeds).returns
     return {
         "generations": generations,

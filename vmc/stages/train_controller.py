@@ -21,7 +21,7 @@ from vmc.envs import check_env, get_task
 from vmc.episode import Limits
 from vmc.errors import VmcError
 from vmc.executors import Workers, make_executor
-from vmc.models.agent import load_body
+from vmc.models.agent import Body, load_body
 from vmc.models.checkpoints import (
     TRAIN_MDRNN,
     TRAIN_VAE,
@@ -59,13 +59,14 @@ def train_controller(
     if not settings.dream or settings.validate_in == "real":
         check_env(settings.env, settings.max_steps)  # compiles what the workers need, before they are timed
     inputs_of_c = settings.inputs or get_task(settings.env).controller_inputs
-    body, shape = load_body(run, settings.env, inputs_of_c, settings.hidden_units)
+    body = load_body(run, settings.env)
+    shape = body.controller_shape(inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "fitness": "dream" if settings.dream else "real", "init": settings.init}
     if settings.dream:
         inputs["data"] = fingerprint_of_starts(data, run)
     info = {"dream": asdict(_dream(settings))}
     folder, loop = controller_folder(run), LoopSettings(**pick(LoopSettings, settings))
-    with locked(folder), _fitness(settings, shape, data, run, device_name, workers) as fitness:
+    with locked(folder), _fitness(settings, body, shape, data, run, device_name, workers) as fitness:
 
         def make_trainer(mean: Array | None, phase: int) -> Evolution:
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
@@ -85,6 +86,7 @@ class _Fitness(NamedTuple):
 @contextmanager
 def _fitness(
     settings: TrainControllerSettings,
+    body: Body,
     shape: LinearSettings,
     data: Path,
     run: Path,
@@ -94,7 +96,7 @@ def _fitness(
     with ExitStack() as stack:
         limits = Limits(settings.max_steps)
         # Workers start with the first job, so these cost nothing without one.
-        make_worker = partial(EpisodeWorker, run, settings.env, shape)
+        make_worker = partial(EpisodeWorker, body, settings.env, shape)
         executor = stack.enter_context(closing(make_executor(make_worker, workers)))
         real = RealFitness(executor, limits)
         if settings.dream:

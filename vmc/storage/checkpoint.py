@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_info
 
 from vmc.errors import VmcError
 from vmc.extras import VERSION
-from vmc.storage.files import replacing, write_json
+from vmc.storage.files import write_bytes, write_json
 
 SCHEMA = 2
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -116,8 +116,7 @@ def copy_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
     """
     files = json.loads(checkpoint.path.read_text(encoding="utf-8"))["files"].values()
     for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar is the commit, so it is last
-        with replacing(directory / name) as partial:
-            partial.write_bytes((checkpoint.path.parent / name).read_bytes())
+        write_bytes(directory / name, (checkpoint.path.parent / name).read_bytes())
 
 
 def load_checkpoint(directory: Path, name: str, command: str) -> Checkpoint:
@@ -225,8 +224,7 @@ def _serialised(arrays: Arrays) -> bytes:
 def _write(directory: Path, stem: str, suffix: str, data: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(data).hexdigest()
     path = directory / f"{stem}-{digest[:12]}{suffix}"
-    with replacing(path) as partial:
-        partial.write_bytes(data)
+    write_bytes(path, data)
     return {"name": path.name, "sha256": digest, "bytes": len(data)}
 
 

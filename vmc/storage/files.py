@@ -64,8 +64,13 @@ def replacing_hdf5(path: Path) -> Iterator[h5py.File]:
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
         yield file
+    write_bytes(path, memory.getbuffer())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes a file atomically, as `replacing` does."""
     with replacing(path) as partial:
-        partial.write_bytes(memory.getbuffer())
+        partial.write_bytes(content)
 
 
 def remove_partials(directory: Path) -> None:

@@ -18,6 +18,7 @@ and attributes: schema, env, preprocessing, action_map (JSON), policy (JSON), se
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
@@ -32,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.errors import VmcError
-from vmc.storage.files import replacing_hdf5
+from vmc.storage.files import write_bytes
 
 SCHEMA = 2
 _MAX_OPEN_SHARDS = 16
@@ -123,10 +124,17 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
         VmcError: the folder cannot be written or is full.
     """
     path = shard_path(directory, [episode.index for episode in episodes])
+    write_bytes(path, encode_shard(episodes, source))
+    return path
+
+
+def encode_shard(episodes: Sequence[Episode], source: Source) -> bytes:
+    """A shard's bytes, compressed: a worker that collects may have no access to the folder."""
     frames = np.concatenate([episode.frames for episode in episodes])
     per_chunk = _FRAMES_PER_CHUNK if frames.ndim > 2 else _VECTORS_PER_CHUNK
     chunk = (min(per_chunk, len(frames)), *frames.shape[1:])
-    with replacing_hdf5(path) as file:
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
         file.create_dataset("frames", data=frames, chunks=chunk, fletcher32=True, **hdf5plugin.Zstd(clevel=1))
         for name in ("actions", "rewards"):
             data = np.concatenate([getattr(episode, name) for episode in episodes])
@@ -145,7 +153,7 @@ def write_shard(directory: Path, episodes: Sequence[Episode], source: Source) ->
             policy=json.dumps(source.policy),
             seed=source.seed,
         )
-    return path
+    return memory.getvalue()
 
 
 class RolloutDataset:

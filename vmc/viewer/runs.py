@@ -97,7 +97,7 @@ def load_played(path: Path) -> PlayedRun:
         stored = load_controller(path, vae, dynamics)
         controller, agent = LinearController(stored.settings, stored.parameters), load_agent(path, env)
     else:
-        agent, _ = load_body(path, env, "z")
+        agent = load_body(path, env).agent()
         agent.use(_AtRest(action_map.size))
     keyboard = keyboard_of(env, dream.action_space)
     return PlayedRun(str(path), env, dream, agent, controller, action_map, keyboard)

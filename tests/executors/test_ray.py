@@ -1,0 +1,249 @@
+"""Ray: two nodes on this machine, which come and go, give what local worker processes give."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import executor_workers as workers
+import numpy as np
+import pytest
+from conftest import TOY, ToyRun
+
+from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
+from vmc.episode import Limits
+from vmc.errors import VmcError
+from vmc.executors import ExecutorSettings, make_executor, num_workers
+from vmc.executors.contract import MAX_ATTEMPTS
+from vmc.models.agent import load_body
+
+ray = pytest.importorskip("ray")
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from vmc.executors import ray as ray_executor  # noqa: E402
+
+JOBS = [3, 1, 4, 2, 5, 0, 2]
+RESULTS = {position: 10 * job for position, job in enumerate(JOBS)}
+# Ray's own code leaves files and sockets open, and warns of its future defaults.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+# A node whose heart stops is given up within seconds here, not within a minute.
+_HEALTH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without processors, for the driver, and two nodes with one each."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The nodes inherit it, and find what the tests define.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        patch.setenv("OMP_NUM_THREADS", "7")
+        made = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": _HEALTH})
+        for _ in range(2):
+            made.add_node(num_cpus=1, num_gpus=1)
+        ray.init(made.address, logging_level="ERROR", log_to_driver=False)
+        yield made
+        ray.shutdown()
+        made.shutdown()
+        ray_executor._ACTORS.clear()
+
+
+def _settings(cluster: Cluster, number: int | None = 2, **named: Any) -> ExecutorSettings:
+    return ExecutorSettings(number, "ray", cluster.address, **named)
+
+
+def _results(make_worker: Callable[[], Any], settings: ExecutorSettings, jobs: list[Any]) -> dict[int, Any]:
+    with closing(make_executor(make_worker, settings)) as executor:
+        return dict(executor.map(jobs))
+
+
+def test_results_come_back_with_their_positions(cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _results(workers.UnevenWorker, _settings(cluster), JOBS) == RESULTS
+    assert "Ray: 7 jobs in" in capfd.readouterr().err
+    assert _results(workers.TenfoldWorker, _settings(cluster), []) == {}
+
+
+def test_a_worker_has_one_thread_and_no_torch_and_is_kept(cluster: Cluster) -> None:
+    """Whatever the node has set: here OMP_NUM_THREADS is 7."""
+    jobs: list[Any] = [("variable", "OMP_NUM_THREADS"), ("variable", "OPENBLAS_NUM_THREADS"), ("module", "torch")]
+    settings = _settings(cluster)
+    assert _results(workers.InspectingWorker, settings, jobs) == {0: "1", 1: "1", 2: False}
+    actors = list(ray_executor._ACTORS[0.0])
+    assert _results(workers.TenfoldWorker, settings, JOBS) == RESULTS  # another executor, in the same processes
+    assert ray_executor._ACTORS[0.0] == actors
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("raise", "RuntimeError: the engine is on fire"), ("exit", "node died"), ("kill", "node died")],
+)
+def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
+    cluster: Cluster, how: str, expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The workers count attempts on disk. Two of the jobs are 2 and one attempt fails, so there are three attempts."""
+    assert _results(partial(workers.FailingWorker, tmp_path, how, 1), _settings(cluster), JOBS) == RESULTS
+    attempts = (tmp_path / "attempts-2").read_text().split()
+    assert len(attempts) == JOBS.count(2) + 1
+    assert attempts[0] not in attempts[1:]
+    shown = capfd.readouterr().err
+    assert expected in shown
+    assert "on node" in shown
+    assert "1 of them run again" in shown
+
+
+def test_a_job_that_always_fails_is_given_up_with_its_traceback_and_node(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(VmcError, match=rf"failed {MAX_ATTEMPTS} times, last in .* on node \S+ \S+:(.|\n)*on fire"):
+        _results(partial(workers.FailingWorker, tmp_path, "raise", 100), _settings(cluster), [1, 2])
+    assert len((tmp_path / "attempts-2").read_text().split()) == MAX_ATTEMPTS
+
+
+def test_a_vmc_error_is_passed_on_and_not_tried_again(cluster: Cluster, tmp_path: Path) -> None:
+    make_worker = partial(workers.FailingWorker, tmp_path, "refuse", 1)
+    with closing(make_executor(make_worker, _settings(cluster))) as executor:
+        with pytest.raises(VmcError) as caught:
+            list(executor.map([1, 2]))
+        assert caught.value.hint == "Train it again."
+        assert dict(executor.map([2])) == {0: 20}  # the executor still works
+
+
+@pytest.mark.parametrize("how", ["hang", "stop"])
+def test_a_worker_that_hangs_is_ended_and_its_job_run_again(
+    cluster: Cluster, how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_worker = partial(workers.FailingWorker, tmp_path, how, 1)
+    assert _results(make_worker, _settings(cluster, job_timeout=4), JOBS) == RESULTS
+    assert "was ended after 4 s (--job-timeout)" in capfd.readouterr().err
+
+
+def test_the_driver_takes_a_result_before_the_next_job_begins(cluster: Cluster, tmp_path: Path) -> None:
+    """So what waits for a slow driver is no more than a result for each worker."""
+    make_worker = partial(workers.FailingWorker, tmp_path, "raise", 0)
+    for settings in (_settings(cluster), ExecutorSettings(2)):
+        with closing(make_executor(make_worker, settings)) as executor:
+            results = executor.map(range(100, 120))
+            next(iter(results))
+            time.sleep(1)
+            begun = len(list(tmp_path.glob("attempts-*")))
+            assert begun <= 3
+            assert len(list(results)) == 19
+        for path in tmp_path.glob("attempts-*"):
+            path.unlink()
+
+
+def test_each_worker_gets_its_own_gpu_where_it_has_use_for_one(cluster: Cluster) -> None:
+    settings, jobs = _settings(cluster, None, gpus_per_worker=1.0), [("variable", "CUDA_VISIBLE_DEVICES")] * 8
+    assert num_workers(settings) == 2
+    with closing(make_executor(workers.InspectingWorker, settings, on_gpus=True)) as executor:
+        assert set(dict(executor.map(jobs)).values()) == {"0"}  # the first of its node's
+    with closing(make_executor(workers.InspectingWorker, settings)) as executor:  # steps environments
+        assert "0" not in dict(executor.map(jobs)).values()
+
+
+def test_another_version_on_a_node_is_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = ray_executor._software()
+    monkeypatch.setattr(ray_executor, "_software", lambda: {**mine, "gymnasium": "0.1"})
+    _dismiss_all()
+    expected = rf"Node \S+ \S+ has other versions: gymnasium {mine['gymnasium']} \(here 0.1\)(.|\n)*same software"
+    with pytest.raises(VmcError, match=expected):
+        _results(workers.TenfoldWorker, _settings(cluster, 1), [1])
+
+
+def test_another_processor_is_told_and_used(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = ray_executor._software()
+    monkeypatch.setattr(ray_executor, "_software", lambda: {**mine, "blas": "openblas Other"})
+    _dismiss_all()
+    assert _results(workers.TenfoldWorker, _settings(cluster, 1), [1]) == {0: 10}
+    assert "has another processor: blas" in capfd.readouterr().err
+
+
+def _episodes(toy: ToyRun) -> tuple[Callable[[], EpisodeWorker], list[EpisodeJob]]:
+    body = load_body(toy.run, TOY)
+    shape = body.controller_shape("zh")
+    candidates = np.random.default_rng(0).standard_normal((6, shape.num_parameters))
+    jobs = [EpisodeJob(candidate, seed, Limits()) for candidate in candidates for seed in range(8)]
+    return partial(EpisodeWorker, body, TOY, shape), jobs
+
+
+def test_a_node_dies_in_mid_generation_and_another_comes(
+    cluster: Cluster, toy: ToyRun, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The scores are those of two local workers, to the bit. The run's folder is gone: nothing is read from it."""
+    make_worker, jobs = _episodes(toy)
+    toy.run.rename(toy.run.with_name("gone"))
+    expected = _results(make_worker, ExecutorSettings(2), jobs)
+    doomed = cluster.add_node(num_cpus=1)
+    found = {}
+    with closing(make_executor(make_worker, _settings(cluster, None))) as executor:  # max: those that come, too
+        for position, result in executor.map(jobs):
+            found[position] = result
+            if len(found) == 8:
+                assert _wait_until(lambda: _nodes() == 3)
+                cluster.remove_node(doomed, allow_graceful=False)
+            if len(found) == 24:
+                cluster.add_node(num_cpus=1)
+    assert found == expected
+    assert "Ray: 48 jobs" in capfd.readouterr().err
+
+
+def test_a_job_on_a_node_that_dies_is_run_again_elsewhere(
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every node has a job when one of them goes. The others end when that one has begun again."""
+    doomed = cluster.add_node(num_cpus=1)
+    raylet = doomed.all_processes["raylet"][0].process.pid
+    jobs = [tmp_path / f"job-{position}" for position in range(_nodes())]
+
+    def parents() -> list[str]:
+        return [path.read_text() for path in tmp_path.glob("*-begun")]
+
+    def lose_the_node() -> None:
+        assert _wait_until(lambda: len(parents()) == len(jobs) and all(parents()))
+        (lost,) = (path for path in tmp_path.glob("*-begun") if path.read_text() == str(raylet))
+        cluster.remove_node(doomed, allow_graceful=False)
+        for job in jobs:
+            if not lost.name.startswith(job.name):
+                job.with_name(f"{job.name}-go").touch()
+        assert _wait_until(lambda: lost.read_text() not in ("", str(raylet)))
+        lost.with_name(lost.name.replace("begun", "go")).touch()
+
+    thread = threading.Thread(target=lose_the_node)
+    thread.start()
+    found = _results(workers.WaitingWorker, _settings(cluster, None), jobs)
+    thread.join()
+    assert found == {position: job.name for position, job in enumerate(jobs)}
+    shown = capfd.readouterr().err
+    assert "The worker or its node died" in shown
+    assert "1 of them run again" in shown
+
+
+def _nodes() -> int:
+    """Nodes that live and have a processor."""
+    return sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes())
+
+
+def _dismiss_all() -> None:
+    for actors in ray_executor._ACTORS.values():
+        while actors:
+            actors.pop().kill()
+
+
+def _wait_until(is_true: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,382 @@
+"""Jobs in actors on a Ray cluster, which may be this machine alone.
+
+The driver places every job itself: an actor gets one when it is known to live, so that jobs never wait for a node that
+is gone or has not come yet. Models go out once for all actors of a node, through Ray's object store; results stay where
+they were made until the driver takes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vmc.envs import inherited_variables
+from vmc.errors import VmcError
+from vmc.executors.contract import (
+    MAX_ATTEMPTS,
+    Done,
+    ExecutorSettings,
+    Failed,
+    JobRunner,
+    Worker,
+    Workers,
+    available_cores,
+)
+from vmc.executors.pool import Pool, Statistics, took_too_long
+from vmc.executors.processes import WORKER_ENVIRONMENT
+from vmc.storage.checkpoint import versions
+
+LOCAL = "local"
+# The folder of vmc's own code.
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Seconds between two looks at the cluster: nodes come and go.
+_LOOK_EVERY = 5.0
+# Seconds without any living worker after which the user is told.
+_PATIENCE = 30.0
+# Those of `versions()` that say what a processor computes, not what software it has.
+_HARDWARE = ("machine", "blas")
+
+
+class RayExecutor(Pool):
+    """A `Pool` of Ray actors with a processor each, or with GPUs.
+
+    The actors are the process's: executors that need the same share them, and the next stage finds them running.
+
+    Raises:
+        VmcError: there is no such cluster; a worker has other versions than this process.
+    """
+
+    def __init__(self, make_worker: Callable[[], Worker[Any, Any]], workers: Workers) -> None:
+        super().__init__(make_worker, workers)
+        self._workers: list[_Actor] = _ACTORS.setdefault(self.settings.gpus_per_worker, [])
+        self._shared: Any = None  # the reference to `make_worker`, in the object store
+        self._most, self._looked = 0, float("-inf")
+        self._failed_starts = 0
+        self._lonely = self._told = time.monotonic()
+
+    @staticmethod
+    def most_workers(settings: ExecutorSettings) -> int:
+        ray = connect(settings)
+        resources = ray.cluster_resources()
+        if settings.gpus_per_worker:
+            return int(resources.get("GPU", 0) / settings.gpus_per_worker)
+        return int(resources.get("CPU", 0))
+
+    def close(self) -> None:
+        """Ends workers that are busy; the others forget what they had for this executor, and stay."""
+        for worker in [*self._workers]:
+            if worker.position is not None:
+                self._dismiss(worker)
+            else:
+                worker.forget(self._shared)
+        self._shared = None
+        if self.statistics.jobs:
+            print(_summary(self.statistics, self._workers), file=sys.stderr, flush=True)
+            self.statistics = Statistics()
+
+    def _wanted(self) -> int:
+        if self.settings.workers is not None:
+            return self.settings.workers
+        if time.monotonic() - self._looked > _LOOK_EVERY:
+            self._most, self._looked = self.most_workers(self.settings), time.monotonic()
+        return max(self._most, 1)
+
+    def _start_worker(self) -> _Actor:
+        connect(self.settings)
+        return _Actor(self.settings)
+
+    def _send(self, worker: _Actor, job: Any) -> None:
+        import ray
+
+        if self._shared is None:
+            self._shared = ray.put(ray.cloudpickle.dumps(self._make_worker))
+        worker.send(self._shared, job)
+
+    def _wait_for(self, busy: list[_Actor], seconds: float | None) -> list[_Actor]:
+        import ray
+
+        starting = {worker.described: worker for worker in self._workers if not worker.is_ready}
+        running = {worker.result: worker for worker in busy}
+        refs = [*starting, *running]
+        # Nothing is fetched yet: a result that waits for the driver stays on its node.
+        patience = _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
+        ray.wait(refs, num_returns=1, timeout=patience, fetch_local=False)
+        ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        for ref in ended:
+            if ref in starting:
+                self._welcome(starting[ref])
+        self._tell()
+        return [running[ref] for ref in ended if ref in running]
+
+    def _welcome(self, worker: _Actor) -> None:
+        """Takes a worker that has started; one that died on the way is replaced."""
+        import ray
+        from ray.exceptions import RayActorError, RayError
+
+        try:
+            worker.node, theirs = ray.get(worker.described)
+        except RayError as error:
+            self._failed_starts += 1
+            is_gone = isinstance(error, RayActorError) and "creation task" not in str(error)
+            if not is_gone or self._failed_starts > MAX_ATTEMPTS * self._wanted():
+                raise VmcError(f"Ray cannot start a worker: {error}", _SAME_SOFTWARE) from None
+            self._dismiss(worker)
+            return
+        _check_versions(worker.node, theirs)
+        worker.is_ready, self._failed_starts = True, 0
+
+    def _tell(self) -> None:
+        """Tells Ray's metrics how it goes, and the user if no worker lives."""
+        import ray
+
+        alive, now = sum(worker.is_ready for worker in self._workers), time.monotonic()
+        _metrics().set(alive, self.statistics)
+        if alive:
+            self._lonely = now
+        elif now - max(self._lonely, self._told) > _PATIENCE:
+            self._told = now
+            free = {name: number for name, number in ray.available_resources().items() if name in ("CPU", "GPU")}
+            gpus = self.settings.gpus_per_worker
+            print(
+                f"No worker has started for {now - self._lonely:.0f} s. One needs "
+                f"{f'{gpus:g} GPU' if gpus else '1 CPU'}, and the cluster has {free or 'none'} free; `ray status` "
+                "says more.",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class _Actor:
+    """The driver's end of one actor."""
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        import ray
+
+        variables = {**WORKER_ENVIRONMENT, **inherited_variables()}
+        if is_local(settings):
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        options: dict[str, Any] = {"max_restarts": 0, "runtime_env": {"env_vars": variables}}
+        # Those with a GPU take no processor: all of them may be held by those that step environments.
+        gpus = settings.gpus_per_worker
+        options |= {"num_gpus": gpus, "num_cpus": 0 if gpus else 1}
+        make_actor: Any = ray.remote(**options)
+        self._actor = make_actor(_Serving).remote()
+        self.described = self._actor.describe.remote()
+        self._known: set[Any] = set()
+        self._result: Any = None
+        self.node = "?"
+        self.is_ready = False
+        self.position: int | None = None
+        self.started = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"worker {self._actor._actor_id.hex()[:8]} on node {self.node}"
+
+    @property
+    def result(self) -> Any:
+        """The reference to the outcome of its job."""
+        return self._result
+
+    def send(self, make_worker: Any, job: Any) -> None:
+        if make_worker not in self._known:
+            self._known.add(make_worker)
+            self._actor.prepare.remote(make_worker.hex(), [make_worker])
+        self._result = self._actor.run.remote(make_worker.hex(), job)
+
+    def forget(self, make_worker: Any) -> None:
+        if make_worker in self._known:
+            self._known.remove(make_worker)
+            self._actor.forget.remote(make_worker.hex())
+
+    def finish(self) -> Done | Failed:
+        import ray
+        from ray.exceptions import RayActorError, RayError
+
+        result, self._result = self._result, None
+        if not ray.wait([result], timeout=0, fetch_local=False)[0]:
+            return took_too_long(self.started)
+        try:
+            return ray.get(result)  # type: ignore[no-any-return]
+        except RayActorError:
+            return Failed("The worker or its node died in the middle of a job.")
+        except RayError as error:
+            return Failed(str(error))
+
+    def kill(self) -> None:
+        import ray
+
+        ray.kill(self._actor)
+
+
+# The actors of this process, by the GPUs that each has.
+_ACTORS: dict[float, list[_Actor]] = {}
+
+
+class _Serving:
+    """The actor. It keeps a worker for each executor that uses it."""
+
+    def __init__(self) -> None:
+        self._runners: dict[str, JobRunner] = {}
+
+    def describe(self) -> tuple[str, dict[str, str]]:
+        """The node's name, and all that a result depends on."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return f"{socket.gethostname()} ({node[:8]})", _software()
+
+    def prepare(self, key: str, make_worker: list[Any]) -> None:
+        # In a list, for Ray to leave the reference as it is: what fails now would have no job to tell it.
+        self._runners[key] = JobRunner(partial(_make, make_worker[0]))
+
+    def run(self, key: str, job: Any) -> Done | Failed:
+        return self._runners[key].run(job)
+
+    def forget(self, key: str) -> None:
+        self._runners.pop(key).close()
+
+
+def _make(make_worker: Any) -> Worker[Any, Any]:
+    import ray
+
+    return ray.cloudpickle.loads(ray.get(make_worker))()  # type: ignore[no-any-return]
+
+
+def connect(settings: ExecutorSettings) -> Any:
+    """Joins the cluster, or starts Ray here; returns the module `ray`. A Ray that this process uses already is kept.
+
+    Raises:
+        VmcError: there is no cluster at the address, or one that refuses us.
+    """
+    if is_local(settings) and "ray" not in sys.modules:
+        # Ray listens on all of the machine's addresses, and whoever reaches it can run code: ask them for a token.
+        # Ray reads these when it is imported.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.exceptions import RayError
+
+    if ray.is_initialized():
+        return ray
+    address = settings.address or LOCAL
+    options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
+    if is_local(settings):
+        options["num_cpus"] = settings.workers or available_cores()
+    else:
+        options["runtime_env"] = {"py_modules": [*map(str, own_code())]}
+    try:
+        ray.init(**options)
+    except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise VmcError(
+            f"Ray cannot use the cluster {address!r}: {error}",
+            "Give --address local, auto (after `ray start --head`) or ray://HOST:10001; a cluster with a token wants "
+            "the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here.",
+        ) from None
+    return ray
+
+
+def is_local(settings: ExecutorSettings) -> bool:
+    """Returns whether Ray is started by us, on this machine."""
+    return settings.address in (None, LOCAL)
+
+
+def own_code() -> list[Path]:
+    """What workers elsewhere get from here: `vmc` of a checkout, and the imported modules of the working folder.
+
+    An installed `vmc` is not sent: the workers must have the same one.
+    """
+    installed = [Path(folder) for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    here = Path.cwd()
+
+    def is_own(name: str, place: Path) -> bool:
+        if any(place.is_relative_to(folder) for folder in installed):
+            return False
+        return place == _PACKAGE or (place.is_relative_to(here) and name != "__main__")
+
+    top_level = {name: module for name, module in list(sys.modules.items()) if "." not in name}
+    places = {name: place for name, module in top_level.items() if (place := _place(module))}
+    return sorted(place for name, place in places.items() if is_own(name, place))
+
+
+def _place(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if not file:
+        return None
+    path = Path(file).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+@cache
+def _software() -> dict[str, str]:
+    """All that a result depends on: versions, and a hash of vmc's own code."""
+    hasher = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        hasher.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
+    return {**versions(), "code of vmc": hasher.hexdigest()[:12]}
+
+
+_SAME_SOFTWARE = "Install the same software on every node: a score must not depend on where it was made."
+
+
+def _check_versions(node: str, theirs: dict[str, str]) -> None:
+    mine = _software()
+    differing = [name for name in sorted(mine.keys() | theirs.keys()) if mine.get(name) != theirs.get(name)]
+    named = [f"{name} {theirs.get(name, 'none')} (here {mine.get(name, 'none')})" for name in differing]
+    if not set(differing) <= set(_HARDWARE):
+        raise VmcError(f"Node {node} has other versions: {', '.join(named)}.", _SAME_SOFTWARE)
+    if named:
+        _tell_hardware(node, ", ".join(named))
+
+
+@cache
+def _tell_hardware(node: str, difference: str) -> None:
+    print(
+        f"Node {node} has another processor: {difference}. The last bits of a score may differ there.",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _summary(statistics: Statistics, workers: Sequence[_Actor]) -> str:
+    rate = f"{statistics.jobs / statistics.seconds:.3g} jobs/s" if statistics.seconds else ""
+    nodes = len({worker.node for worker in workers if worker.is_ready})
+    return (
+        f"Ray: {statistics.jobs} jobs in {statistics.seconds:.1f} s ({rate}), {statistics.retried} of them run again; "
+        f"{len(workers)} workers on {nodes} nodes; the driver waited for {statistics.waited:.1f} s."
+    )
+
+
+class _Metrics:
+    """What Ray's dashboard and Prometheus show of an executor."""
+
+    def __init__(self) -> None:
+        from ray.util.metrics import Counter, Gauge
+
+        self._workers = Gauge("vmc_workers", "Workers that live.")
+        self._jobs = Counter("vmc_jobs", "Jobs done: episodes, shards or blocks of dreams.")
+        self._retried = Counter("vmc_jobs_retried", "Jobs that were run again.")
+        self._waited = Counter("vmc_driver_waited_seconds", "Seconds in which the driver waited for workers.")
+        self._last = (Statistics(), Statistics())
+
+    def set(self, workers: int, now: Statistics) -> None:
+        before = self._last[1] if self._last[0] is now else Statistics()
+        self._workers.set(workers)
+        for metric, name in ((self._jobs, "jobs"), (self._retried, "retried"), (self._waited, "waited")):
+            if (more := getattr(now, name) - getattr(before, name)) > 0:
+                metric.inc(more)
+        self._last = (now, replace(now))
+
+
+@cache
+def _metrics() -> _Metrics:
+    return _Metrics()
