@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import executor_workers as workers
 import numpy as np
+import psutil
 import pytest
 from conftest import TOY, ToyRun
 
@@ -23,6 +25,7 @@ from vmc.errors import VmcError
 from vmc.executors import ExecutorSettings, make_executor, num_workers
 from vmc.executors.contract import MAX_ATTEMPTS
 from vmc.models.agent import load_body
+from vmc.storage.rollouts import RolloutDataset
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -247,3 +250,65 @@ def _wait_until(is_true: Callable[[], bool], seconds: float = 60) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _vmc(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "vmc", *arguments]
+
+
+def _collect(data: Path, episodes: int, *more: str) -> list[str]:
+    return _vmc("rollouts", "--env", TOY, "--data", str(data), "--episodes", str(episodes), *more)
+
+
+def test_a_killed_driver_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    """`--address local` starts Ray for this command alone. The episodes are those of local processes."""
+    on_ray = ("--executor", "ray", "--workers", "2")
+    command = _collect(tmp_path / "data", 4000, *on_ray)
+    started: list[psutil.Process] = []
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert _wait_until(lambda: len(list((tmp_path / "data").glob("*.h5"))) > 2, 120)
+            # Ray's agents notice after a minute that they are alone.
+            children = psutil.Process(process.pid).children(recursive=True)
+            started = [child for child in children if "Agent" not in child.name()]
+        finally:
+            process.kill()
+    assert len(started) > 4  # Ray's own, and the workers
+    assert _wait_until(lambda: not any(child.is_running() for child in started), 60)
+    done = len(list((tmp_path / "data").glob("*.h5")))
+    assert 2 < done < 1000
+    subprocess.run(_collect(tmp_path / "data", 4 * (done + 4), *on_ray), check=True, timeout=120)
+    subprocess.run(_collect(tmp_path / "other", 4 * (done + 4), "--workers", "2"), check=True, timeout=120)
+    assert RolloutDataset(tmp_path / "data").fingerprint() == RolloutDataset(tmp_path / "other").fingerprint()
+
+
+STRANGE = """
+import gymnasium as gym
+from vmc.envs.toy import ToyEnv
+
+gym.register("Strange-v0", entry_point=ToyEnv, max_episode_steps=9)
+"""
+
+
+def test_a_cluster_gets_the_code_of_a_checkout_and_of_the_working_folder(cluster: Cluster, tmp_path: Path) -> None:
+    """The nodes know neither this folder nor its module; those of the fixture inherit a path, this one does not."""
+    (tmp_path / "strange.py").write_text(STRANGE)
+    command = _vmc("rollouts", "--env", "strange:Strange-v0", "--data", "data", "--episodes", "4")
+    command += ["--executor", "ray", "--address", cluster.address, "--workers", "1"]
+    _dismiss_all()
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "data: 4 episodes" in found.stdout
+    assert "Ray: 1 jobs" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("127.0.0.1:1", "Nobody answers at 127.0.0.1:1"), ("ray://127.0.0.1:1", "Nobody answers")]
+)
+def test_a_cluster_that_does_not_answer_is_told(address: str, expected: str, tmp_path: Path) -> None:
+    command = _collect(tmp_path / "data", 4, "--executor", "ray", "--address", address)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 1
+    assert expected in found.stderr
+    assert "ray start --head" in found.stderr
+    assert "Traceback" not in found.stderr

@@ -269,7 +269,8 @@ def connect(settings: ExecutorSettings) -> Any:
     if ray.is_initialized():
         return ray
     address = settings.address or LOCAL
-    options: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
+    _check_reachable(address)
+    options: dict[str, Any] = {"address": address, "logging_level": "CRITICAL", "log_to_driver": False}
     if is_local(settings):
         options["num_cpus"] = settings.workers or available_cores()
     else:
@@ -283,6 +284,19 @@ def connect(settings: ExecutorSettings) -> Any:
             "the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here.",
         ) from None
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raises a `VmcError` where nobody answers at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise VmcError(
+            f"Nobody answers at {address}: {error}.", "Is Ray started there (`ray start --head`), and the port open?"
+        ) from None
 
 
 def is_local(settings: ExecutorSettings) -> bool:
