@@ -34,6 +34,8 @@ _SCORED = {
     "laptop": "seven rounds in the dream, one in the real environment (`laptop` today)",
     "carracing-first": "two rounds in the real environment (the first run)",
 }
+# An episode of CarRacing on one core.
+EPISODE_MS = 500
 # The paper's table, on CarRacing-v0.
 _PAPER = [("the paper's full model, CarRacing-v0", "906 ± 21")]
 
@@ -343,7 +345,38 @@ def play_table() -> str:
     return "\n".join(rows)
 
 
+def cluster_table() -> str:
+    """Ray against local processes, a job's cost, and what follows for many workers."""
+    content = _load("cluster.json")
+    job, many = content["job"], content["projection"]
+    rows = ["| two workers, episodes/s | local processes | Ray | Ray / local, median of pairs |", "|---|---|---|---|"]
+    for pair in content["pairs"]:
+        rows.append(
+            f"| {pair['what']} | {pair['processes_rate']:.2f} | {pair['ray_rate']:.2f} | **{pair['ratio']:.2f}** |"
+        )
+    rows += ["", "| a job that does nothing | |", "|---|---|"]
+    rows += [
+        f"| driver's loop, two workers | {job['driver_loop_ms']:.2f} ms |",
+        f"| driver's process with Ray's threads | {job['driver_process_ms']:.2f} ms |",
+        f"| bytes of a job and of its result | {job['bytes_to_worker']:,} and {job['bytes_from_worker']:,} |",
+        f"| bytes of an episode of `rollouts`, 500 steps | {content['bytes_of_an_episode']:,.0f} |",
+        f"| driver's loop, 1,000 workers | {EPISODE_MS / many['workers_one_driver_feeds']:.2f} ms |",
+        f"| so workers of 0.5 s an episode that keep one driver busy | **{many['workers_one_driver_feeds']:,}** |",
+        f"| jobs sent to 1,000 workers | {many['megabytes_per_second_at_1000']:.0f} MB/s |",
+    ]
+    heads = ("simulated workers", "jobs/s", "asked for", "workers busy", "driver's loop, of a core")
+    rows += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for found in content["simulation"]:
+        asked = found["workers"] / found["seconds_a_job"]
+        rows.append(
+            f"| {found['workers']:,}, {found['seconds_a_job']:g} s a job | {found['jobs_per_second']:,.0f} "
+            f"| {asked:,.0f} | {found['busy']:.0%} | {found['driver_loop_share']:.0%} |"
+        )
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "cluster": cluster_table,
     "contracts": contracts_table,
     "play": play_table,
     "summary": summary_table,

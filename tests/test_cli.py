@@ -26,6 +26,8 @@ from click.testing import CliRunner, Result
 from conftest import TOY, TOY_VALUES, ToyRun
 
 from vmc.cli import main
+from vmc.executors import ExecutorSettings
+from vmc.recipes import load_recipe
 from vmc.storage.checkpoint import load_checkpoint, read_sidecar
 from vmc.storage.rollouts import RolloutDataset
 
@@ -237,6 +239,49 @@ def test_stages_name_the_one_that_is_missing(tmp_path: Path) -> None:
     _assert_told(_run(*_command("train-controller", tmp_path)), "no checkpoint", "vmc train-vae")
     _assert_told(_run(*_command("test", tmp_path)), "no checkpoint", "vmc train-vae")
     _assert_told(_run("report", "--run", str(tmp_path)), "holds no run")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--address", "auto"], "Give --executor ray, too"),
+        (["--gpus-per-worker", "1"], "Give --executor ray, too"),
+        (["--executor", "ray", "--workers", "0"], "Give --workers 1 or more"),
+    ],
+)
+def test_options_of_workers_that_contradict_each_other_are_told(options: list[str], told: str, tmp_path: Path) -> None:
+    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4), *options), told)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_cluster_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmc.extras.find_spec", lambda module: None)
+    _assert_told(_run(*_command("rollouts", tmp_path, episodes=4), "--executor", "ray"), r"pip install '\.\[ray\]'")
+
+
+def test_a_recipe_may_say_where_its_jobs_run(tmp_path: Path) -> None:
+    """The command line has the last word; what is the default is not told."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f"""
+env = "{TOY}"
+executor = "ray"
+address = "auto"
+workers = 64
+[[rounds]]
+[rounds.rollouts]
+episodes = 4
+""")
+    shown = _run("run", "--recipe", str(file), "--dry-run").stdout
+    assert "# executor: ray" in shown
+    assert "# workers: 64" in shown
+    written = tmp_path / "shown.toml"
+    written.write_text(shown)
+    assert load_recipe(written).workers == ExecutorSettings(64, "ray", "auto")
+    shown = _run("rollouts", "--recipe", str(file), "--workers", "max", "--address", "local", "--show-config").stdout
+    assert 'address = "local"' in shown
+    assert "workers" not in shown
+    file.write_text(file.read_text().replace("64", "-1"))
+    _assert_told(_run("run", "--recipe", str(file)), "line 5", "at least 0")
 
 
 def test_a_job_timeout_is_an_option_of_what_has_workers(tmp_path: Path) -> None:

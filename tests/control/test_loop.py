@@ -27,6 +27,8 @@ SETTINGS = LoopSettings(
     validate_every=2,
     validate_in="real",
     validation_episodes=3,
+    final_candidates=0,
+    final_episodes=1,
     seed=4,
 )
 # The validation return of generation n's parameters, which are all n.

@@ -151,6 +151,53 @@ def test_a_search_may_be_validated_in_the_dream_alone(toy: ToyRun, monkeypatch: 
     assert not any(each is starts[0] for each in starts[1::2])
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_best_means_of_a_search_are_compared_on_fresh_episodes(
+    killed: bool, toy: ToyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between the choice and the search's own checkpoint changes nothing."""
+    run = _without_controller(toy)
+    met: list[list[int]] = []
+    evaluate, save = stage.RealFitness.evaluate, SearchLoop._save
+
+    def spy(self: Any, candidates: Any, seeds: Any, *rest: Any) -> Any:
+        met.append([len(candidates), *seeds])
+        return evaluate(self, candidates, seeds, *rest)
+
+    def die(self: Any) -> None:
+        if self._state.finished:
+            raise _Killed
+        save(self)
+
+    monkeypatch.setattr(stage.RealFitness, "evaluate", spy)
+    values = {"final_candidates": 3, "final_episodes": 8}
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(SearchLoop, "_save", die)
+            with pytest.raises(_Killed):
+                _train(toy, run, **values)
+        before = len(met)
+    state = _train(toy, run, **values)
+    if killed:
+        assert len(met) == before
+    best = load_checkpoint(run / "controller", "best", "").info
+    chosen = best["selection"]
+    assert len(chosen["generations"]) == 3
+    assert sorted(chosen["episodes"]) == [4, 8, 8]
+    assert state.best_generation == best["generation"] == chosen["generations"][chosen["winner"]]
+    assert state.best_return == best["validation_return"] == chosen["returns"][chosen["winner"]]
+    compared = {seed for _, *seeds in met[-2:] for seed in seeds}
+    assert len(compared) == 8
+    assert not compared & {seed for _, *seeds in met[:-2] for seed in seeds}
+    lines = read_metrics(run / "controller")
+    assert state.num_steps["real"] == lines[-1]["real_steps"] + chosen["num_steps"]
+    controller = load_checkpoint(run / "controller", "best", "").weights["parameters"]
+    name = f"{best['generation']:06d}"
+    np.testing.assert_array_equal(
+        controller, load_checkpoint(means_folder(run / "controller"), name, "").weights["parameters"]
+    )
+
+
 def test_validation_in_the_dream_needs_a_search_in_the_dream(toy: ToyRun) -> None:
     run = _without_controller(toy)
     with pytest.raises(VmcError, match=r"validated in the dream, but its fitness is real.*\n.*--validate-in real"):

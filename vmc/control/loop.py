@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vmc.control.fitness import Fitness
+from vmc.control.selection import num_episodes, successive_halving
 from vmc.control.trainer import Array, Trainer
 from vmc.errors import VmcError
 from vmc.models.checkpoints import TRAIN_CONTROLLER, check_config, model_info, refuse_exported
@@ -18,7 +21,7 @@ from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import write_json
-from vmc.storage.metrics import MetricsLog
+from vmc.storage.metrics import MetricsLog, read_metrics
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
 _EXTENT = {"generations", "target_return"}
@@ -37,6 +40,8 @@ class LoopSettings:
     validate_every: int
     validate_in: str
     validation_episodes: int
+    final_candidates: int
+    final_episodes: int
     seed: int
 
 
@@ -126,6 +131,7 @@ class SearchLoop:
             while not self._is_over(state):
                 progress.advance(0, **self._generation(progress.advance))
         if not state.finished:
+            self._select()
             state.finished = True
             self._save()
         return state
@@ -205,6 +211,52 @@ class SearchLoop:
             info = self._info | {"generation": generation, **validated}
             save_checkpoint(self._folder, "best", info, {"parameters": parameters})
         return {"validation_return": mean_return, "validated_in": settings.validate_in}
+
+    def _select(self) -> None:
+        """Keeps the best of the phase's best means, by episodes that no validation has used."""
+        state = self._state
+        generations = self._ranked()[: self._settings.final_candidates]
+        if len(generations) < 2:
+            return
+        info = load_checkpoint(self._folder, "best", TRAIN_CONTROLLER).info
+        # A search that was stopped after the choice, and before its own checkpoint, has chosen already.
+        if info.get("selection", {}).get("phase") != state.phase:
+            info = self._compare(generations)
+        state.num_steps[self._settings.validate_in] += info["selection"]["num_steps"]
+        state.best_generation, state.best_return = info["generation"], info["validation_return"]
+
+    def _compare(self, generations: list[int]) -> dict[str, Any]:
+        """Saves the best of these as `best`; returns what is told of it."""
+        settings, first = self._settings, self._settings.validation_episodes
+        candidates = np.stack([self._kept(generation) for generation in generations])
+        episodes = range(first, first + settings.final_episodes)
+        seeds = [env_seed(settings.seed, "validation", episode) for episode in episodes]
+        with Progress("selection", num_episodes(len(candidates), len(seeds)), "episodes") as progress:
+            found = successive_halving(candidates, self._validation, seeds, progress.advance)
+        told = {"phase": self._state.phase, "generations": generations, **found._asdict()}
+        info = self._info | {
+            "generation": generations[found.winner],
+            "validation_return": found.returns[found.winner],
+            "validated_in": settings.validate_in,
+            "selection": told,
+        }
+        save_checkpoint(self._folder, "best", info, {"parameters": candidates[found.winner]})
+        return info
+
+    def _ranked(self) -> list[int]:
+        """The phase's generations that were validated, best first; the present best is one of them."""
+        state = self._state
+        lines = [line for line in read_metrics(self._folder) if line["step"] > state.phase_start]
+        validated = {line["step"]: line["validation_return"] for line in lines if "validation_return" in line}
+        ranked = sorted(validated, key=lambda generation: -validated[generation])
+        return list(dict.fromkeys([state.best_generation, *ranked]))
+
+    def _kept(self, generation: int) -> Array:
+        """The parameters that were validated after a generation."""
+        if generation == self._state.best_generation:
+            return _best_parameters(self._folder)
+        name = f"{generation:06d}"
+        return load_checkpoint(means_folder(self._folder), name, TRAIN_CONTROLLER).weights["parameters"]
 
     def _save(self) -> None:
         arrays, values = self._trainer.state()

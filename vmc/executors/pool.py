@@ -31,7 +31,7 @@ class PoolWorker(Protocol):
         ...
 
     def finish(self) -> Done | Failed:
-        """Takes the outcome of its job."""
+        """Takes the outcome of its job, which it has."""
         ...
 
     def kill(self) -> None:
@@ -69,6 +69,7 @@ class Pool(ABC):
         self.statistics = Statistics()
         self._make_worker = make_worker
         self._workers: list[Any] = []
+        self._busy: dict[Any, None] = {}  # a set in the order in which they got their jobs
 
     def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         waiting = deque(range(len(jobs)))
@@ -84,14 +85,16 @@ class Pool(ABC):
         statistics, done, began = self.statistics, 0, time.monotonic()
         while done < len(jobs):
             self._hire(len(jobs) - done)
-            for worker in self._workers[: self._wanted()]:
-                if worker.is_ready and worker.position is None and waiting:
-                    worker.position, worker.started = waiting[0], time.monotonic()
-                    self._send(worker, jobs[waiting.popleft()])
-            for worker in self._wait():
-                position, outcome = worker.position, worker.finish()
+            for worker in self._idle(len(waiting)):
+                self._assign(worker, waiting.popleft(), jobs)
+            for worker, is_late in self._wait():
+                del self._busy[worker]
+                position = worker.position
+                outcome = _took_too_long(worker.started) if is_late else worker.finish()
                 worker.position = None
                 if isinstance(outcome, Done):
+                    if waiting:  # at once: others may be waiting to be heard
+                        self._assign(worker, waiting.popleft(), jobs)
                     done += 1
                     statistics.jobs += 1
                     statistics.seconds, began = statistics.seconds + time.monotonic() - began, time.monotonic()
@@ -110,27 +113,43 @@ class Pool(ABC):
         while self._workers:
             self._dismiss(self._workers[-1])
 
+    def _assign(self, worker: PoolWorker, position: int, jobs: Sequence[Any]) -> None:
+        worker.position, worker.started = position, time.monotonic()
+        self._busy[worker] = None
+        self._send(worker, jobs[position])
+
     def _hire(self, jobs: int) -> None:
         """Starts workers where some are missing, but no more than there are jobs."""
         while len(self._workers) < min(self._wanted(), jobs):
             self._workers.append(self._start_worker())
 
+    def _idle(self, jobs: int) -> list[Any]:
+        """Workers for so many jobs."""
+        most = self._wanted()
+        if not jobs or len(self._busy) >= min(most, len(self._workers)):
+            return []
+        ready = [worker for worker in self._workers[:most] if worker.is_ready and worker.position is None]
+        return ready[:jobs]
+
     def _dismiss(self, worker: PoolWorker) -> None:
         self._workers.remove(worker)
+        self._busy.pop(worker, None)
         worker.kill()
 
-    def _wait(self) -> list[Any]:
-        """Waits for workers that have an outcome, or whose job has taken too long."""
-        busy = [worker for worker in self._workers if worker.position is not None]
-        limit, seconds = self.settings.seconds, None
-        if limit is not None and busy:
-            seconds = max(0.0, min(worker.started for worker in busy) + limit - time.monotonic())
-        began = time.monotonic()
-        ended = self._wait_for(busy, seconds)
+    def _wait(self) -> list[tuple[Any, bool]]:
+        """Waits for workers that have an outcome, or whose job has taken too long (True)."""
+        began, limit, seconds = time.monotonic(), self.settings.seconds, None
+        if limit is not None and self._busy:
+            seconds = max(0.0, next(iter(self._busy)).started + limit - began)
+        found = [(worker, False) for worker in self._wait_for(seconds)]
         now = time.monotonic()
         self.statistics.waited += now - began
-        late = float("-inf") if limit is None else now - limit
-        return [worker for worker in busy if worker in ended or worker.started <= late]
+        for worker in self._busy:
+            if limit is None or worker.started > now - limit:
+                break
+            if (worker, False) not in found:
+                found.append((worker, True))
+        return found
 
     @staticmethod
     @abstractmethod
@@ -148,10 +167,10 @@ class Pool(ABC):
     def _send(self, worker: Any, job: Any) -> None: ...
 
     @abstractmethod
-    def _wait_for(self, busy: list[Any], seconds: float | None) -> Any:
+    def _wait_for(self, seconds: float | None) -> list[Any]:
         """Waits until one of the busy workers has an outcome, or for so many seconds; returns those that have one."""
 
 
-def took_too_long(started: float) -> Failed:
+def _took_too_long(started: float) -> Failed:
     """The outcome of a job that is ended, by when it was sent."""
     return Failed(f"The job was ended after {time.monotonic() - started:.0f} s (--job-timeout).")

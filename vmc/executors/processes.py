@@ -18,7 +18,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from vmc.executors.contract import Done, ExecutorSettings, Failed, JobRunner, Worker, available_cores, num_workers
-from vmc.executors.pool import Pool, took_too_long
+from vmc.executors.pool import Pool
 
 # The libraries read these variables at their first import, so the worker must have them when it starts.
 # N workers with N threads each compete for the cores, which is the most common cause of slow runs.
@@ -57,10 +57,10 @@ class ProcessExecutor(Pool):
     def _send(self, worker: _Process, job: Any) -> None:
         worker.send(job)
 
-    def _wait_for(self, busy: list[_Process], seconds: float | None) -> list[_Process]:
+    def _wait_for(self, seconds: float | None) -> list[_Process]:
         # A worker's death closes its pipe. A closed pipe is ready too, so this returns for results and for deaths.
-        ready = wait([worker.connection for worker in busy], seconds)
-        return [worker for worker in busy if worker.connection in ready]
+        ready = wait([worker.connection for worker in self._busy], seconds)
+        return [worker for worker in self._busy if worker.connection in ready]
 
 
 class _Process:
@@ -98,8 +98,6 @@ class _Process:
         self._make_worker = None
 
     def finish(self) -> Done | Failed:
-        if not self.connection.poll():
-            return took_too_long(self.started)
         try:
             return self.connection.recv()  # type: ignore[no-any-return]
         except (EOFError, OSError):  # OSError: the worker died while it sent a message

@@ -31,7 +31,7 @@ from vmc.executors.contract import (
     Workers,
     available_cores,
 )
-from vmc.executors.pool import Pool, Statistics, took_too_long
+from vmc.executors.pool import Pool, PoolWorker, Statistics
 from vmc.executors.processes import WORKER_ENVIRONMENT
 from vmc.storage.checkpoint import versions
 
@@ -40,6 +40,10 @@ LOCAL = "local"
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Seconds between two looks at the cluster: nodes come and go.
 _LOOK_EVERY = 5.0
+# A look at many workers takes longer than the answer of one. So answers come together: after 5 ms with 1,000 workers.
+_MANY, _NAP = 100, 5e-6
+# Seconds between two updates of Ray's metrics.
+_REPORT_EVERY = 1.0
 # Seconds without any living worker after which the user is told.
 _PATIENCE = 30.0
 # Those of `versions()` that say what a processor computes, not what software it has.
@@ -58,10 +62,12 @@ class RayExecutor(Pool):
     def __init__(self, make_worker: Callable[[], Worker[Any, Any]], workers: Workers) -> None:
         super().__init__(make_worker, workers)
         self._workers: list[_Actor] = _ACTORS.setdefault(self.settings.gpus_per_worker, [])
+        self._running: dict[Any, _Actor] = {}  # by the references to their results
         self._shared: Any = None  # the reference to `make_worker`, in the object store
         self._most, self._looked = 0, float("-inf")
         self._failed_starts = 0
         self._lonely = self._told = time.monotonic()
+        self._reported = float("-inf")
 
     @staticmethod
     def most_workers(settings: ExecutorSettings) -> int:
@@ -92,7 +98,7 @@ class RayExecutor(Pool):
 
     def _start_worker(self) -> _Actor:
         connect(self.settings)
-        return _Actor(self.settings)
+        return _Actor(_start_actor(self.settings))
 
     def _send(self, worker: _Actor, job: Any) -> None:
         import ray
@@ -100,22 +106,31 @@ class RayExecutor(Pool):
         if self._shared is None:
             self._shared = ray.put(ray.cloudpickle.dumps(self._make_worker))
         worker.send(self._shared, job)
+        self._running[worker.result] = worker
 
-    def _wait_for(self, busy: list[_Actor], seconds: float | None) -> list[_Actor]:
+    def _dismiss(self, worker: PoolWorker) -> None:
+        assert isinstance(worker, _Actor)
+        self._running.pop(worker.result, None)
+        super()._dismiss(worker)
+
+    def _wait_for(self, seconds: float | None) -> list[_Actor]:
         import ray
 
         starting = {worker.described: worker for worker in self._workers if not worker.is_ready}
-        running = {worker.result: worker for worker in busy}
-        refs = [*starting, *running]
-        # Nothing is fetched yet: a result that waits for the driver stays on its node.
-        patience = _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
-        ray.wait(refs, num_returns=1, timeout=patience, fetch_local=False)
+        refs = [*starting, *self._running]
+        if len(refs) > _MANY:
+            time.sleep(_NAP * len(refs))
+        # Nothing is fetched yet: a result that waits for the driver stays on its node. With many workers, most often
+        # some have ended, and one look finds all of them.
         ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        if not ended:
+            patience = _LOOK_EVERY if seconds is None else min(seconds, _LOOK_EVERY)
+            ended, _ = ray.wait(refs, num_returns=1, timeout=patience, fetch_local=False)
         for ref in ended:
             if ref in starting:
                 self._welcome(starting[ref])
         self._tell()
-        return [running[ref] for ref in ended if ref in running]
+        return [self._running.pop(ref) for ref in ended if ref in self._running]
 
     def _welcome(self, worker: _Actor) -> None:
         """Takes a worker that has started; one that died on the way is replaced."""
@@ -131,14 +146,19 @@ class RayExecutor(Pool):
                 raise VmcError(f"Ray cannot start a worker: {error}", _SAME_SOFTWARE) from None
             self._dismiss(worker)
             return
-        _check_versions(worker.node, theirs)
+        if not is_local(self.settings):
+            _check_versions(worker.node, theirs)
         worker.is_ready, self._failed_starts = True, 0
 
     def _tell(self) -> None:
         """Tells Ray's metrics how it goes, and the user if no worker lives."""
         import ray
 
-        alive, now = sum(worker.is_ready for worker in self._workers), time.monotonic()
+        now = time.monotonic()
+        if now - self._reported < _REPORT_EVERY:
+            return
+        self._reported = now
+        alive = sum(worker.is_ready for worker in self._workers)
         _metrics().set(alive, self.statistics)
         if alive:
             self._lonely = now
@@ -158,18 +178,8 @@ class RayExecutor(Pool):
 class _Actor:
     """The driver's end of one actor."""
 
-    def __init__(self, settings: ExecutorSettings) -> None:
-        import ray
-
-        variables = {**WORKER_ENVIRONMENT, **inherited_variables()}
-        if is_local(settings):
-            variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        options: dict[str, Any] = {"max_restarts": 0, "runtime_env": {"env_vars": variables}}
-        # Those with a GPU take no processor: all of them may be held by those that step environments.
-        gpus = settings.gpus_per_worker
-        options |= {"num_gpus": gpus, "num_cpus": 0 if gpus else 1}
-        make_actor: Any = ray.remote(**options)
-        self._actor = make_actor(_Serving).remote()
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
         self.described = self._actor.describe.remote()
         self._known: set[Any] = set()
         self._result: Any = None
@@ -190,21 +200,19 @@ class _Actor:
     def send(self, make_worker: Any, job: Any) -> None:
         if make_worker not in self._known:
             self._known.add(make_worker)
-            self._actor.prepare.remote(make_worker.hex(), [make_worker])
-        self._result = self._actor.run.remote(make_worker.hex(), job)
+            self._actor.prepare.remote(make_worker.binary(), [make_worker])
+        self._result = self._actor.run.remote((make_worker.binary(), job))
 
     def forget(self, make_worker: Any) -> None:
         if make_worker in self._known:
             self._known.remove(make_worker)
-            self._actor.forget.remote(make_worker.hex())
+            self._actor.forget.remote(make_worker.binary())
 
     def finish(self) -> Done | Failed:
         import ray
         from ray.exceptions import RayActorError, RayError
 
         result, self._result = self._result, None
-        if not ray.wait([result], timeout=0, fetch_local=False)[0]:
-            return took_too_long(self.started)
         try:
             return ray.get(result)  # type: ignore[no-any-return]
         except RayActorError:
@@ -222,11 +230,25 @@ class _Actor:
 _ACTORS: dict[float, list[_Actor]] = {}
 
 
+def _start_actor(settings: ExecutorSettings, serving: type | None = None, **more: Any) -> Any:
+    import ray
+
+    variables = {**WORKER_ENVIRONMENT, **inherited_variables()}
+    if is_local(settings):
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    options: dict[str, Any] = {"max_restarts": 0, "runtime_env": {"env_vars": variables}}
+    # Those with a GPU take no processor: all of them may be held by those that step environments.
+    gpus = settings.gpus_per_worker
+    options |= {"num_gpus": gpus, "num_cpus": 0 if gpus else 1}
+    make_actor: Any = ray.remote(**options | more)(serving or _Serving)
+    return make_actor.remote()
+
+
 class _Serving:
     """The actor. It keeps a worker for each executor that uses it."""
 
     def __init__(self) -> None:
-        self._runners: dict[str, JobRunner] = {}
+        self._runners: dict[bytes, JobRunner] = {}
 
     def describe(self) -> tuple[str, dict[str, str]]:
         """The node's name, and all that a result depends on."""
@@ -235,14 +257,15 @@ class _Serving:
         node = ray.get_runtime_context().get_node_id()
         return f"{socket.gethostname()} ({node[:8]})", _software()
 
-    def prepare(self, key: str, make_worker: list[Any]) -> None:
+    def prepare(self, key: bytes, make_worker: list[Any]) -> None:
         # In a list, for Ray to leave the reference as it is: what fails now would have no job to tell it.
         self._runners[key] = JobRunner(partial(_make, make_worker[0]))
 
-    def run(self, key: str, job: Any) -> Done | Failed:
+    def run(self, what: tuple[bytes, Any]) -> Done | Failed:
+        key, job = what
         return self._runners[key].run(job)
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: bytes) -> None:
         self._runners.pop(key).close()
 
 
@@ -276,13 +299,15 @@ def connect(settings: ExecutorSettings) -> Any:
     else:
         options["runtime_env"] = {"py_modules": [*map(str, own_code())]}
     try:
-        ray.init(**options)
+        dashboard = ray.init(**options).dashboard_url
     except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise VmcError(
             f"Ray cannot use the cluster {address!r}: {error}",
             "Give --address local, auto (after `ray start --head`) or ray://HOST:10001; a cluster with a token wants "
             "the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here.",
         ) from None
+    if dashboard:
+        print(f"Ray's dashboard: http://{dashboard}", file=sys.stderr, flush=True)
     return ray
 
 

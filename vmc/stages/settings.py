@@ -128,6 +128,9 @@ class TrainControllerSettings:
         validate_every: Validate the distribution's mean after each of so many generations.
         validate_in: Validate in the `real` environment or in the `dream`. Validation chooses the best C.
         validation_episodes: Validate on this many episodes, which no candidate meets.
+        final_candidates: At the end of a search, compare so many of its best means by successive halving, on validation
+            episodes that none of them has met; 0 keeps the one that was validated best.
+        final_episodes: Compare the last two of those on this many episodes.
         max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
         no_reward_limit: Truncate a real training episode after this many steps without a positive reward; without it,
             never.
@@ -160,6 +163,8 @@ class TrainControllerSettings:
     validate_every: int = option(5, least=1)
     validate_in: str = option("real", choices=["real", "dream"])
     validation_episodes: int = option(8, least=1)
+    final_candidates: int = option(0, least=0, group=ADVANCED)
+    final_episodes: int = option(256, least=1, group=ADVANCED)
     max_steps: int | None = option(None, least=1)
     no_reward_limit: int | None = option(None, least=1)
     population_size: int = option(32, least=4, group=CMA_ES)
