@@ -34,10 +34,12 @@ class UnevenWorker(TenfoldWorker):
 
 
 class InspectingWorker(TenfoldWorker):
-    """Returns the value of an environment variable of its process, or whether a module is loaded there."""
+    """Returns the value of an environment variable of its process, its id, or whether a module is loaded there."""
 
     def run(self, job: Any) -> Any:
         kind, name = job
+        if kind == "pid":
+            return os.getpid()
         return os.environ.get(name) if kind == "variable" else name in sys.modules
 
 

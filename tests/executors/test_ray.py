@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -102,7 +103,7 @@ def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
     shown = capfd.readouterr().err
     assert expected in shown
     assert "on node" in shown
-    assert "1 of them run again" in shown
+    assert "1 were run again" in shown
 
 
 def test_a_job_that_always_fails_is_given_up_with_its_traceback_and_node(cluster: Cluster, tmp_path: Path) -> None:
@@ -118,6 +119,33 @@ def test_a_vmc_error_is_passed_on_and_not_tried_again(cluster: Cluster, tmp_path
             list(executor.map([1, 2]))
         assert caught.value.hint == "Train it again."
         assert dict(executor.map([2])) == {0: 20}  # the executor still works
+
+
+def test_workers_that_died_between_two_maps_cost_a_job_nothing(
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As when a node dies while V trains: the next stage begins with workers that live."""
+    settings = _settings(cluster)
+    with closing(make_executor(workers.InspectingWorker, settings)) as executor:
+        pids = set(dict(executor.map([("pid", "")] * 40)).values())
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for actor in ray_executor._ACTORS[0.0]:
+            actor.heard -= 60
+        assert dict(executor.map([("variable", "OMP_NUM_THREADS")])) == {0: "1"}
+    assert "0 were run again" in capfd.readouterr().err
+
+
+def test_executors_that_share_workers_leave_each_other_alone(cluster: Cluster) -> None:
+    settings = _settings(cluster)
+    one, other = (make_executor(make, settings) for make in (workers.UnevenWorker, workers.TenfoldWorker))
+    with closing(one):
+        results = one.map(JOBS)
+        found = dict([next(iter(results))])
+        with closing(other), pytest.raises(RuntimeError, match="under way"):
+            other.map([1])
+        found.update(results)
+    assert found == RESULTS
 
 
 @pytest.mark.parametrize("how", ["hang", "stop"])
@@ -147,6 +175,7 @@ def test_the_driver_takes_a_result_before_the_next_job_begins(cluster: Cluster, 
 def test_each_worker_gets_its_own_gpu_where_it_has_use_for_one(cluster: Cluster) -> None:
     settings, jobs = _settings(cluster, None, gpus_per_worker=1.0), [("variable", "CUDA_VISIBLE_DEVICES")] * 8
     assert num_workers(settings) == 2
+    assert num_workers(_settings(cluster, None, gpus_per_worker=0.4)) == 4
     with closing(make_executor(workers.InspectingWorker, settings, on_gpus=True)) as executor:
         assert set(dict(executor.map(jobs)).values()) == {"0"}  # the first of its node's
     with closing(make_executor(workers.InspectingWorker, settings)) as executor:  # steps environments
@@ -229,7 +258,7 @@ def test_a_job_on_a_node_that_dies_is_run_again_elsewhere(
     assert found == {position: job.name for position, job in enumerate(jobs)}
     shown = capfd.readouterr().err
     assert "The worker or its node died" in shown
-    assert "1 of them run again" in shown
+    assert "1 were run again" in shown
 
 
 def _nodes() -> int:
@@ -288,6 +317,16 @@ from vmc.envs.toy import ToyEnv
 
 gym.register("Strange-v0", entry_point=ToyEnv, max_episode_steps=9)
 """
+
+
+def test_python_itself_is_not_sent_from_a_folder_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    sent = ray_executor.own_code()
+    assert Path(ray_executor.__file__).parents[1] in sent
+    assert Path(workers.__file__) in sent
+    assert Path(os.__file__) not in sent
+    assert Path(np.__file__).parent not in sent
+    assert all(path.is_dir() or path.suffix == ".py" for path in sent)
 
 
 def test_a_cluster_gets_the_code_of_a_checkout_and_of_the_working_folder(cluster: Cluster, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -36,12 +37,12 @@ class ExecutorSettings:
     Attributes:
         workers: Use this many worker processes; 0 works in the main process. `max`, the default, has one for each core
             of this machine, or of the cluster (for each GPU where workers have GPUs).
-        executor: Run the workers as `processes` of this machine, or by `ray` on a cluster.
-        address: Use this Ray cluster: `local` starts one on this machine, `auto` joins the one that runs here,
-            ray://HOST:10001 is one elsewhere.
-        gpus_per_worker: Give each worker so many of the cluster's GPUs, for dreams; 0.5 lets two workers share one.
-        job_timeout: End a worker that takes longer than so many seconds for a job, its own start included, and run
-            the job again on another; at the third time the command fails. 0 waits for ever.
+        executor: Run the workers as `processes` of this machine (the default), or by `ray` on a cluster.
+        address: Use this Ray cluster: `local`, the default, starts one on this machine, `auto` joins the one that runs
+            here; HOST:6379 and ray://HOST:10001 are elsewhere.
+        gpus_per_worker: Give each worker that dreams this many of the cluster's GPUs; 0.5 lets two workers share one.
+        job_timeout: End a worker that takes longer than this many seconds for a job, and run the job again on another;
+            at the third time the command fails. Without it, an hour is the limit; 0 waits for ever.
 
     Raises:
         VmcError: values that contradict each other.
@@ -61,6 +62,14 @@ class ExecutorSettings:
                 "With 0 workers, jobs run in the main process: not on a cluster, and nothing can end one that hangs.",
                 "Give --workers 1 or more, or leave out --executor and --job-timeout.",
             )
+        numbers = {"job timeout": self.job_timeout or 0.0, "number of GPUs for a worker": self.gpus_per_worker}
+        for name, value in numbers.items():
+            if not math.isfinite(value) or value < 0:
+                raise VmcError(f"The {name} is {value}; it must be a finite number of at least 0.")
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise VmcError(f"A worker cannot have {self.gpus_per_worker} GPUs.", "Give a whole number, or less than 1.")
+        if self.address == "":
+            raise VmcError("The address is empty.", "Give local, auto, HOST:6379 or ray://HOST:10001.")
         if self.executor != "ray" and (self.address or self.gpus_per_worker):
             raise VmcError("An address and GPUs for workers belong to a cluster.", "Give --executor ray, too.")
 
@@ -119,9 +128,10 @@ class Done:
 class Failed:
     """The traceback of a failed job, and its error if it was a `VmcError`. The driver makes it if the worker died."""
 
-    def __init__(self, trace: str, error: VmcError | None = None) -> None:
+    def __init__(self, trace: str, error: VmcError | None = None, worker_died: bool = False) -> None:
         self.trace = trace
         self.error = error
+        self.worker_died = worker_died
 
 
 class JobRunner:

@@ -11,6 +11,11 @@ from typing import Any, Protocol
 
 from vmc.executors.contract import Done, ExecutorSettings, Failed, Worker, Workers, executor_settings, report_failure
 
+# Seconds for which a worker without a job is taken to live.
+_FRESH = 5.0
+# The system's own limit is 24 days.
+_LONGEST_WAIT = 86400.0
+
 
 class PoolWorker(Protocol):
     """The driver's end of a worker, which has at most one job.
@@ -75,6 +80,7 @@ class Pool(ABC):
         waiting = deque(range(len(jobs)))
         failures = [0] * len(jobs)
         try:
+            self._check_idle(_FRESH)
             yield from self._drain(jobs, waiting, failures)
         except BaseException:
             # A worker may still run a job whose result is no longer needed.
@@ -105,6 +111,8 @@ class Pool(ABC):
                 failures[position] += 1
                 name = worker.name
                 self._dismiss(worker)
+                if outcome.worker_died:
+                    self._check_idle(0.0)
                 report_failure(failures[position], name, outcome.trace)
                 statistics.retried += 1
                 waiting.appendleft(position)
@@ -128,8 +136,8 @@ class Pool(ABC):
         most = self._wanted()
         if not jobs or len(self._busy) >= min(most, len(self._workers)):
             return []
-        ready = [worker for worker in self._workers[:most] if worker.is_ready and worker.position is None]
-        return ready[:jobs]
+        ready = [worker for worker in self._workers if worker.is_ready and worker.position is None]
+        return ready[: min(jobs, most - len(self._busy))]
 
     def _dismiss(self, worker: PoolWorker) -> None:
         self._workers.remove(worker)
@@ -140,7 +148,7 @@ class Pool(ABC):
         """Waits for workers that have an outcome, or whose job has taken too long (True)."""
         began, limit, seconds = time.monotonic(), self.settings.seconds, None
         if limit is not None and self._busy:
-            seconds = max(0.0, next(iter(self._busy)).started + limit - began)
+            seconds = min(max(0.0, next(iter(self._busy)).started + limit - began), _LONGEST_WAIT)
         found = [(worker, False) for worker in self._wait_for(seconds)]
         now = time.monotonic()
         self.statistics.waited += now - began
@@ -150,6 +158,9 @@ class Pool(ABC):
             if (worker, False) not in found:
                 found.append((worker, True))
         return found
+
+    def _check_idle(self, seconds: float) -> None:  # noqa: B027
+        """Replaces idle workers that have died unseen, if they had no job for so many seconds."""
 
     @staticmethod
     @abstractmethod

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -44,7 +44,9 @@ _LOOK_EVERY = 5.0
 _MANY, _NAP = 100, 5e-6
 # Seconds between two updates of Ray's metrics.
 _REPORT_EVERY = 1.0
-# Seconds without any living worker after which the user is told.
+# Seconds for an idle worker to answer.
+_ANSWER = 10.0
+# Seconds without a living worker after which the user is told.
 _PATIENCE = 30.0
 # Those of `versions()` that say what a processor computes, not what software it has.
 _HARDWARE = ("machine", "blas")
@@ -53,7 +55,8 @@ _HARDWARE = ("machine", "blas")
 class RayExecutor(Pool):
     """A `Pool` of Ray actors with a processor each, or with GPUs.
 
-    The actors are the process's: executors that need the same share them, and the next stage finds them running.
+    The actors are the process's: executors that need the same share them, one map after another, and the next stage
+    finds them running.
 
     Raises:
         VmcError: there is no such cluster; a worker has other versions than this process.
@@ -73,21 +76,30 @@ class RayExecutor(Pool):
     def most_workers(settings: ExecutorSettings) -> int:
         ray = connect(settings)
         resources = ray.cluster_resources()
-        if settings.gpus_per_worker:
-            return int(resources.get("GPU", 0) / settings.gpus_per_worker)
-        return int(resources.get("CPU", 0))
+        gpus = settings.gpus_per_worker
+        if not gpus:
+            return int(resources.get("CPU", 0))
+        # A worker's share is of one GPU, and whole GPUs are of one node.
+        if gpus < 1:
+            return int(resources.get("GPU", 0)) * int(1 / gpus)
+        return sum(int(node["Resources"].get("GPU", 0) / gpus) for node in ray.nodes() if node["Alive"])
 
     def close(self) -> None:
         """Ends workers that are busy; the others forget what they had for this executor, and stay."""
-        for worker in [*self._workers]:
-            if worker.position is not None:
-                self._dismiss(worker)
-            else:
-                worker.forget(self._shared)
-        self._shared = None
         if self.statistics.jobs:
             print(_summary(self.statistics, self._workers), file=sys.stderr, flush=True)
+            _metrics().set(len(self._workers), self.statistics)
             self.statistics = Statistics()
+        for worker in [*self._busy]:
+            self._dismiss(worker)
+        for worker in self._workers:
+            worker.forget(self._shared)
+        self._shared = None
+
+    def map(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        if any(worker.position is not None for worker in self._workers):
+            raise RuntimeError("Another map of this process is under way on Ray: executors share their workers.")
+        return super().map(jobs)
 
     def _wanted(self) -> int:
         if self.settings.workers is not None:
@@ -107,6 +119,23 @@ class RayExecutor(Pool):
             self._shared = ray.put(ray.cloudpickle.dumps(self._make_worker))
         worker.send(self._shared, job)
         self._running[worker.result] = worker
+
+    def _check_idle(self, seconds: float) -> None:
+        import ray
+        from ray.exceptions import RayError
+
+        now = time.monotonic()
+        idle = [worker for worker in self._workers if worker.is_ready and worker.position is None]
+        asked = {worker.ask(): worker for worker in idle if now - worker.heard >= seconds}
+        answered = ray.wait([*asked], num_returns=len(asked), timeout=_ANSWER)[0] if asked else []
+        for ref, worker in asked.items():
+            try:
+                if ref not in answered:
+                    raise RayError
+                ray.get(ref)
+                worker.heard = now
+            except RayError:
+                self._dismiss(worker)
 
     def _dismiss(self, worker: PoolWorker) -> None:
         assert isinstance(worker, _Actor)
@@ -160,16 +189,16 @@ class RayExecutor(Pool):
         self._reported = now
         alive = sum(worker.is_ready for worker in self._workers)
         _metrics().set(alive, self.statistics)
-        if alive:
+        if alive >= len(self._workers):
             self._lonely = now
         elif now - max(self._lonely, self._told) > _PATIENCE:
-            self._told = now
+            self._told = now if not alive else float("inf")  # where some work, once is enough
             free = {name: number for name, number in ray.available_resources().items() if name in ("CPU", "GPU")}
             gpus = self.settings.gpus_per_worker
+            need = f"{gpus:g} GPU" if gpus else "1 CPU"
             print(
-                f"No worker has started for {now - self._lonely:.0f} s. One needs "
-                f"{f'{gpus:g} GPU' if gpus else '1 CPU'}, and the cluster has {free or 'none'} free; `ray status` "
-                "says more.",
+                f"{alive} of {len(self._workers)} workers have started. One needs {need}; the cluster has "
+                f"{free or 'none'} free (another command may hold them: `ray status`).",
                 file=sys.stderr,
                 flush=True,
             )
@@ -185,6 +214,7 @@ class _Actor:
         self._result: Any = None
         self.node = "?"
         self.is_ready = False
+        self.heard = time.monotonic()
         self.position: int | None = None
         self.started = 0.0
 
@@ -208,15 +238,20 @@ class _Actor:
             self._known.remove(make_worker)
             self._actor.forget.remote(make_worker.binary())
 
+    def ask(self) -> Any:
+        """The reference to an answer, which fails if the actor is dead."""
+        return self._actor.describe.remote()
+
     def finish(self) -> Done | Failed:
         import ray
         from ray.exceptions import RayActorError, RayError
 
+        self.heard = time.monotonic()
         result, self._result = self._result, None
         try:
             return ray.get(result)  # type: ignore[no-any-return]
         except RayActorError:
-            return Failed("The worker or its node died in the middle of a job.")
+            return Failed("The worker or its node died in the middle of a job.", worker_died=True)
         except RayError as error:
             return Failed(str(error))
 
@@ -303,8 +338,8 @@ def connect(settings: ExecutorSettings) -> Any:
     except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise VmcError(
             f"Ray cannot use the cluster {address!r}: {error}",
-            "Give --address local, auto (after `ray start --head`) or ray://HOST:10001; a cluster with a token wants "
-            "the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here.",
+            "Give --address local, auto (after `ray start --head`), HOST:6379 or ray://HOST:10001. If the cluster "
+            "wants a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its first machine.",
         ) from None
     if dashboard:
         print(f"Ray's dashboard: http://{dashboard}", file=sys.stderr, flush=True)
@@ -335,12 +370,18 @@ def own_code() -> list[Path]:
     An installed `vmc` is not sent: the workers must have the same one.
     """
     installed = [Path(folder) for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    # The working folder may hold Python itself, or a virtual environment.
+    python = [Path(folder).resolve() for folder in (sys.prefix, sys.base_prefix)]
     here = Path.cwd()
 
     def is_own(name: str, place: Path) -> bool:
         if any(place.is_relative_to(folder) for folder in installed):
             return False
-        return place == _PACKAGE or (place.is_relative_to(here) and name != "__main__")
+        if place == _PACKAGE:
+            return True
+        is_code = place.is_dir() or (place.is_file() and place.suffix == ".py")
+        is_python = name in sys.stdlib_module_names or any(place.is_relative_to(folder) for folder in python)
+        return is_code and not is_python and name != "__main__" and place.is_relative_to(here)
 
     top_level = {name: module for name, module in list(sys.modules.items()) if "." not in name}
     places = {name: place for name, module in top_level.items() if (place := _place(module))}
@@ -388,10 +429,10 @@ def _tell_hardware(node: str, difference: str) -> None:
 
 def _summary(statistics: Statistics, workers: Sequence[_Actor]) -> str:
     rate = f"{statistics.jobs / statistics.seconds:.3g} jobs/s" if statistics.seconds else ""
-    nodes = len({worker.node for worker in workers if worker.is_ready})
+    ready = [worker.node for worker in workers if worker.is_ready]
     return (
-        f"Ray: {statistics.jobs} jobs in {statistics.seconds:.1f} s ({rate}), {statistics.retried} of them run again; "
-        f"{len(workers)} workers on {nodes} nodes; the driver waited for {statistics.waited:.1f} s."
+        f"Ray: {statistics.jobs} jobs in {statistics.seconds:.1f} s ({rate}), {statistics.retried} were run again; "
+        f"workers: {len(ready)}, nodes: {len(set(ready))}; the driver waited for {statistics.waited:.1f} s."
     )
 
 

@@ -83,7 +83,7 @@ def dream_fitness(
     dynamics = dynamics_checkpoint(source.run, vae_checkpoint(source.run))
     make_worker = partial(make_dream_worker, dynamics, settings, source.controller, there)
     starts = cache(partial(find_starts, source, device))  # they cost nothing where there is nothing to dream
-    with closing(make_executor(make_worker, workers, on_gpus=True)) as executor:
+    with closing(make_executor(make_worker, workers, on_gpus=there == "cuda")) as executor:
         training = DreamFitness(executor, lambda: starts()[0], soft_cap, action_noise, block_size)
         yield training, DreamFitness(executor, lambda: starts()[1], block_size=block_size)
 
