@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,16 @@ class WaitingWorker(TenfoldWorker):
         while not job.with_name(f"{job.name}-go").exists():
             time.sleep(0.05)
         return job.name
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Waits for a condition; returns whether it came true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _fail(how: str) -> None:

@@ -34,15 +34,6 @@ def _attempts(memory: Path, job: int) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def _is_running(pid: int) -> bool:
     """Whether the process exists and is not a zombie."""
     try:
@@ -216,12 +207,12 @@ def test_workers_die_with_their_parent(sent: signal.Signals, tmp_path: Path) -> 
     with subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment) as parent:
         pids: list[int] = []
         try:
-            assert _wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+            assert workers.wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
             pids = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
             assert all(_is_running(pid) for pid in pids)
             parent.send_signal(sent)
             parent.wait(timeout=60)
-            assert _wait_until(lambda: not any(_is_running(pid) for pid in pids), 30)
+            assert workers.wait_until(lambda: not any(_is_running(pid) for pid in pids), 30)
         finally:
             parent.kill()
             for pid in filter(_is_running, pids):

@@ -222,7 +222,7 @@ def test_a_node_dies_in_mid_generation_and_another_comes(
         for position, result in executor.map(jobs):
             found[position] = result
             if len(found) == 8:
-                assert _wait_until(lambda: _nodes() == 3)
+                assert workers.wait_until(lambda: _nodes() == 3)
                 cluster.remove_node(doomed, allow_graceful=False)
             if len(found) == 24:
                 cluster.add_node(num_cpus=1)
@@ -242,13 +242,13 @@ def test_a_job_on_a_node_that_dies_is_run_again_elsewhere(
         return [path.read_text() for path in tmp_path.glob("*-begun")]
 
     def lose_the_node() -> None:
-        assert _wait_until(lambda: len(parents()) == len(jobs) and all(parents()))
+        assert workers.wait_until(lambda: len(parents()) == len(jobs) and all(parents()))
         (lost,) = (path for path in tmp_path.glob("*-begun") if path.read_text() == str(raylet))
         cluster.remove_node(doomed, allow_graceful=False)
         for job in jobs:
             if not lost.name.startswith(job.name):
                 job.with_name(f"{job.name}-go").touch()
-        assert _wait_until(lambda: lost.read_text() not in ("", str(raylet)))
+        assert workers.wait_until(lambda: lost.read_text() not in ("", str(raylet)))
         lost.with_name(lost.name.replace("begun", "go")).touch()
 
     thread = threading.Thread(target=lose_the_node)
@@ -272,15 +272,6 @@ def _dismiss_all() -> None:
             actors.pop().kill()
 
 
-def _wait_until(is_true: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def _vmc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "vmc", *arguments]
 
@@ -296,14 +287,14 @@ def test_a_killed_driver_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     started: list[psutil.Process] = []
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            assert _wait_until(lambda: len(list((tmp_path / "data").glob("*.h5"))) > 2, 120)
+            assert workers.wait_until(lambda: len(list((tmp_path / "data").glob("*.h5"))) > 2, 120)
             # Ray's agents notice after a minute that they are alone.
             children = psutil.Process(process.pid).children(recursive=True)
             started = [child for child in children if "Agent" not in child.name()]
         finally:
             process.kill()
     assert len(started) > 4  # Ray's own, and the workers
-    assert _wait_until(lambda: not any(child.is_running() for child in started), 60)
+    assert workers.wait_until(lambda: not any(child.is_running() for child in started), 60)
     done = len(list((tmp_path / "data").glob("*.h5")))
     assert 2 < done < 1000
     subprocess.run(_collect(tmp_path / "data", 4 * (done + 4), *on_ray), check=True, timeout=120)

@@ -90,7 +90,7 @@ class Pool(ABC):
     def _drain(self, jobs: Sequence[Any], waiting: deque[int], failures: list[int]) -> Iterator[tuple[int, Any]]:
         statistics, done, began = self.statistics, 0, time.monotonic()
         while done < len(jobs):
-            self._hire(len(jobs) - done)
+            self._start_missing(len(jobs) - done)
             for worker in self._idle(len(waiting)):
                 self._assign(worker, waiting.popleft(), jobs)
             for worker, is_late in self._wait():
@@ -126,7 +126,7 @@ class Pool(ABC):
         self._busy[worker] = None
         self._send(worker, jobs[position])
 
-    def _hire(self, jobs: int) -> None:
+    def _start_missing(self, jobs: int) -> None:
         """Starts workers where some are missing, but no more than there are jobs."""
         while len(self._workers) < min(self._wanted(), jobs):
             self._workers.append(self._start_worker())

@@ -41,12 +41,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Seconds between two looks at the cluster: nodes come and go.
 _LOOK_EVERY = 5.0
 # A look at many workers takes longer than the answer of one. So answers come together: after 5 ms with 1,000 workers.
-_MANY, _NAP = 100, 5e-6
+_MANY, _PAUSE = 100, 5e-6
 # Seconds between two updates of Ray's metrics.
 _REPORT_EVERY = 1.0
 # Seconds for an idle worker to answer.
 _ANSWER = 10.0
-# Seconds without a living worker after which the user is told.
+# Seconds with fewer living workers than wanted, after which the user is told.
 _PATIENCE = 30.0
 # Those of `versions()` that say what a processor computes, not what software it has.
 _HARDWARE = ("machine", "blas")
@@ -69,7 +69,7 @@ class RayExecutor(Pool):
         self._shared: Any = None  # the reference to `make_worker`, in the object store
         self._most, self._looked = 0, float("-inf")
         self._failed_starts = 0
-        self._lonely = self._told = time.monotonic()
+        self._complete = self._told = time.monotonic()  # when all workers lived, and when the user was told
         self._reported = float("-inf")
 
     @staticmethod
@@ -148,7 +148,7 @@ class RayExecutor(Pool):
         starting = {worker.described: worker for worker in self._workers if not worker.is_ready}
         refs = [*starting, *self._running]
         if len(refs) > _MANY:
-            time.sleep(_NAP * len(refs))
+            time.sleep(_PAUSE * len(refs))
         # Nothing is fetched yet: a result that waits for the driver stays on its node. With many workers, most often
         # some have ended, and one look finds all of them.
         ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
@@ -157,11 +157,11 @@ class RayExecutor(Pool):
             ended, _ = ray.wait(refs, num_returns=1, timeout=patience, fetch_local=False)
         for ref in ended:
             if ref in starting:
-                self._welcome(starting[ref])
+                self._accept(starting[ref])
         self._tell()
         return [self._running.pop(ref) for ref in ended if ref in self._running]
 
-    def _welcome(self, worker: _Actor) -> None:
+    def _accept(self, worker: _Actor) -> None:
         """Takes a worker that has started; one that died on the way is replaced."""
         import ray
         from ray.exceptions import RayActorError, RayError
@@ -180,7 +180,7 @@ class RayExecutor(Pool):
         worker.is_ready, self._failed_starts = True, 0
 
     def _tell(self) -> None:
-        """Tells Ray's metrics how it goes, and the user if no worker lives."""
+        """Tells Ray's metrics how it goes, and the user if workers are missing."""
         import ray
 
         now = time.monotonic()
@@ -190,8 +190,8 @@ class RayExecutor(Pool):
         alive = sum(worker.is_ready for worker in self._workers)
         _metrics().set(alive, self.statistics)
         if alive >= len(self._workers):
-            self._lonely = now
-        elif now - max(self._lonely, self._told) > _PATIENCE:
+            self._complete = now
+        elif now - max(self._complete, self._told) > _PATIENCE:
             self._told = now if not alive else float("inf")  # where some work, once is enough
             free = {name: number for name, number in ray.available_resources().items() if name in ("CPU", "GPU")}
             gpus = self.settings.gpus_per_worker
@@ -209,9 +209,9 @@ class _Actor:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self.described = self._actor.describe.remote()
+        self.described = self.ask()
         self._known: set[Any] = set()
-        self._result: Any = None
+        self.result: Any = None  # the reference to the outcome of its job
         self.node = "?"
         self.is_ready = False
         self.heard = time.monotonic()
@@ -222,16 +222,11 @@ class _Actor:
     def name(self) -> str:
         return f"worker {self._actor._actor_id.hex()[:8]} on node {self.node}"
 
-    @property
-    def result(self) -> Any:
-        """The reference to the outcome of its job."""
-        return self._result
-
     def send(self, make_worker: Any, job: Any) -> None:
         if make_worker not in self._known:
             self._known.add(make_worker)
             self._actor.prepare.remote(make_worker.binary(), [make_worker])
-        self._result = self._actor.run.remote((make_worker.binary(), job))
+        self.result = self._actor.run.remote((make_worker.binary(), job))
 
     def forget(self, make_worker: Any) -> None:
         if make_worker in self._known:
@@ -247,7 +242,7 @@ class _Actor:
         from ray.exceptions import RayActorError, RayError
 
         self.heard = time.monotonic()
-        result, self._result = self._result, None
+        result, self.result = self.result, None
         try:
             return ray.get(result)  # type: ignore[no-any-return]
         except RayActorError:
