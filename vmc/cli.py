@@ -243,6 +243,11 @@ def test(
         f"{where}: {result['mean']:.1f} ± {result['std']:.1f} over {len(result['episodes'])} episodes "
         f"(95% interval of the mean {low:.1f} to {high:.1f}, min {result['min']:.1f}, max {result['max']:.1f})"
     )
+    if (result["seed_uses"] or 0) > 1:
+        click.echo(
+            f"{result['seed_uses']} controllers of this run have met test seed {settings.seed} by now. "
+            "If you choose among them by this score, report that of another --seed."
+        )
 
 
 @main.command(epilog=examples("vmc play", "vmc play results/carracing --port 8080"))

@@ -17,6 +17,7 @@ from vmc.policies import RandomPolicy
 from vmc.seeding import env_seed, stream
 from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures, summary
 from vmc.stages.train_controller import train_controller
+from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_summary_is_that_of_numpy() -> None:
@@ -169,3 +170,20 @@ def test_a_policy_without_models_needs_no_run(toy: ToyRun, tmp_path: Path) -> No
 def test_a_policy_without_models_does_not_dream(toy: ToyRun) -> None:
     with pytest.raises(VmcError, match="random does not dream"):
         evaluate_controller(toy_settings("test", policy="random", dream=True), toy.data, toy.run, "cpu", 0)
+
+
+def test_a_result_tells_how_many_controllers_have_met_its_seed(toy: ToyRun) -> None:
+    def uses(**given: Any) -> int | None:
+        return evaluate_controller(toy_settings("test", episodes=2, **given), toy.data, toy.run, "cpu", 0)["seed_uses"]
+
+    assert uses() == uses() == 1
+    checkpoint = load_checkpoint(toy.run / "controller", "best", "")
+    changed = {"parameters": checkpoint.weights["parameters"] + 1}
+    save_checkpoint(toy.run / "controller", "best", checkpoint.info, changed)
+    assert uses() == 2
+    assert uses(seed=1) == 1
+    assert uses(dream=True) is None
+    assert uses(policy="random") is None
+    (toy.run / "seed-uses.json").write_text("{")
+    with pytest.raises(VmcError, match=r"seed-uses\.json"):
+        uses()

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 
 from vmc.control.cma_es import Search, SearchSettings
-from vmc.control.fitness import Fitness
+from vmc.control.fitness import Fitness, Scores
+from vmc.control.level_replay import LevelReplay
 from vmc.control.trainer import Array, Arrays, Generation
-from vmc.seeding import env_seed
+from vmc.errors import VmcError
+from vmc.seeding import env_seed, stream
+
+# In a checkpoint's state.
+_LEVELS = "replay.levels"
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class EvolutionSettings:
     Attributes:
         population_size: candidates of a generation.
         rollouts_per_candidate: episodes whose mean (shaped) return is the fitness.
+        replayed_episodes: so many of these are hard ones that were met before.
+        screened_episodes: so many new ones are met by the mean before each generation, to find hard ones.
         step_size: CMA-ES's first standard deviation.
         weight_decay: the fitness loses this times the mean square of the parameters (hardmaru's `es.py`).
         seed: of the candidates and of the episodes.
@@ -28,9 +35,19 @@ class EvolutionSettings:
 
     population_size: int
     rollouts_per_candidate: int
+    replayed_episodes: int
+    screened_episodes: int
     step_size: float
     weight_decay: float
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.replayed_episodes >= self.rollouts_per_candidate:
+            raise VmcError(
+                f"{self.replayed_episodes} of {self.rollouts_per_candidate} episodes of a candidate shall be replayed; "
+                "at least one must be new.",
+                "Give a smaller --replayed-episodes, or a larger --rollouts-per-candidate.",
+            )
 
 
 class Evolution:
@@ -46,7 +63,7 @@ class Evolution:
     def __init__(
         self, settings: EvolutionSettings, fitness: Fitness, num_parameters: int, mean: Array | None, phase: int
     ) -> None:
-        self._settings, self._fitness = settings, fitness
+        self._settings, self._fitness, self._replay = settings, fitness, LevelReplay()
         search = SearchSettings(settings.population_size, settings.step_size)
         self._search = Search(search, num_parameters, settings.seed, mean, phase)
 
@@ -57,22 +74,45 @@ class Evolution:
 
     @property
     def episodes_per_generation(self) -> int:
-        return self._settings.population_size * self._settings.rollouts_per_candidate
+        settings = self._settings
+        return settings.population_size * settings.rollouts_per_candidate + settings.screened_episodes
 
     def train(self, generation: int, on_episodes: Callable[[int], None]) -> Generation:
-        candidates = self._search.ask()
-        episodes = range(self._settings.rollouts_per_candidate)
-        seeds = [env_seed(self._settings.seed, "fitness", generation, episode) for episode in episodes]
+        screened = self._screen(generation, on_episodes) if self._settings.screened_episodes else None
+        candidates, seeds = self._search.ask(), self._seeds(generation)
         scores = self._fitness.evaluate(candidates, seeds, on_episodes)
         decay = self._settings.weight_decay * np.square(candidates).mean(axis=1)
         self._search.tell(candidates, scores.shaped_returns.mean(axis=1) - decay)
+        self._replay.note(seeds, scores.shaped_returns.mean(axis=0), generation)
         returns = scores.returns.mean(axis=1)
         metrics = {"best": float(returns.max()), "mean": float(returns.mean()), "worst": float(returns.min())}
         metrics |= {"step_size": self._search.step_size, "mean_length": float(scores.lengths.mean())}
-        return Generation(metrics, int(scores.lengths.sum()))
+        if screened is not None:
+            metrics["screened"] = float(screened.returns.mean())
+        return Generation(metrics, sum(int(each.lengths.sum()) for each in (scores, screened) if each is not None))
+
+    def _screen(self, generation: int, on_episodes: Callable[[int], None]) -> Scores:
+        """Lets the mean meet new episodes: a few candidates alone would rarely find the hard ones."""
+        seeds = self._new_seeds(generation, self._settings.screened_episodes, self._settings.rollouts_per_candidate)
+        scores = self._fitness.evaluate(self.parameters[None], seeds, on_episodes)
+        self._replay.note(seeds, scores.shaped_returns[0], generation)
+        return scores
+
+    def _seeds(self, generation: int) -> list[int]:
+        """Of the episodes that all candidates meet: new ones, and hard ones that were met before."""
+        settings = self._settings
+        again = self._replay.draw(settings.replayed_episodes, stream(settings.seed, "replay", generation))
+        return self._new_seeds(generation, settings.rollouts_per_candidate - len(again)) + again
+
+    def _new_seeds(self, generation: int, count: int, first: int = 0) -> list[int]:
+        episodes = range(first, first + count)
+        return [env_seed(self._settings.seed, "fitness", generation, episode) for episode in episodes]
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        return self._search.state()
+        arrays, values = self._search.state()
+        return {**arrays, _LEVELS: self._replay.array()}, values
 
     def restore(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
-        self._search.restore(dict(arrays), dict(values))
+        arrays = dict(arrays)
+        self._replay.restore(arrays.pop(_LEVELS))
+        self._search.restore(arrays, dict(values))

@@ -28,6 +28,7 @@ from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
 from vmc.stages.dreaming import DreamSource, dream_fitness
 from vmc.stages.results import CONTROLLER, Kept, keep, keep_table
+from vmc.stages.seed_uses import count_use
 from vmc.stages.settings import EvaluateSettings
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import (
@@ -67,7 +68,8 @@ def evaluate_and_keep(
         path: the file to write to instead.
 
     Returns:
-        The result: every episode's seed, return and length; mean, std, ci95, min, max; and where it is kept.
+        The result: every episode's seed, return and length; mean, std, ci95, min, max; `seed_uses`, how many Cs of
+        this run have met these real episodes, this one included; and where it is kept.
 
     Raises:
         VmcError: V, M or C missing or corrupt, or they do not belong together; a policy without models is to dream;
@@ -96,11 +98,13 @@ def _evaluate(
         controller = load_controller(run, body.vae, body.dynamics)
     elif settings.dream:
         raise VmcError(f"The policy {settings.policy} does not dream.", "Leave out --dream, or --policy.")
-    dream = None
+    dream, seed_uses = None, None
     if controller is not None and settings.dream:
         dream = dream_settings(settings, controller)
         episodes = _in_the_dream(settings, dream, data, run, device_name, controller, seeds)
     else:
+        if controller is not None:
+            seed_uses = count_use(run, settings.env, settings.seed, controller.sha256)
         episodes = _in_reality(settings, run, workers, body, controller, seeds)
     result = {
         "env": settings.env,
@@ -109,6 +113,7 @@ def _evaluate(
         "dream": settings.dream,
         "temperature": dream.temperature if dream else None,
         "controller": controller.sha256 if controller else None,
+        "seed_uses": seed_uses,
         "seconds": round(time.monotonic() - started, 3),
         "config": asdict(settings),
         "versions": versions(),

@@ -23,6 +23,7 @@ from vmc.models.checkpoints import (
     vae_folder,
 )
 from vmc.report.card import write_card
+from vmc.stages.seed_uses import copy_uses
 from vmc.storage.checkpoint import Arrays, Checkpoint, load_checkpoint, save_checkpoint
 
 # M's states are half of what is left of the ten megabytes; a dream needs a few places to begin, not all.
@@ -49,6 +50,7 @@ def export_run(run: Path, to: Path) -> int:
     load_controller(run, vae, dynamics)
     controller = load_checkpoint(controller_folder(run), "best", TRAIN_CONTROLLER)
     starts = load_checkpoint(dynamics_folder(run), STARTS, TRAIN_MDRNN)
+    copy_uses(run, to)
     vae_hash = save_checkpoint(vae_folder(to), "best", vae.info, _halved(vae.weights), graphs=vae.graphs)
     info = dynamics.info | {"vae": vae_hash}
     dynamics_hash = save_checkpoint(

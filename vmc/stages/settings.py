@@ -137,6 +137,10 @@ class TrainControllerSettings:
         population_size: Try this many candidates in a generation.
         rollouts_per_candidate: Take the mean return of this many episodes as the fitness; all candidates of a
             generation get the same episodes.
+        replayed_episodes: Take so many of these from the episodes of the last generations, the hardest most often
+            (prioritized level replay).
+        screened_episodes: Before each generation, let the distribution's mean meet this many new episodes, to find hard
+            ones for that.
         step_size: Begin with this standard deviation of the search distribution.
         weight_decay: Subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
         temperature: Dream at this temperature; above 1, the dream is more uncertain than M.
@@ -169,6 +173,8 @@ class TrainControllerSettings:
     no_reward_limit: int | None = option(None, least=1)
     population_size: int = option(32, least=4, group=CMA_ES)
     rollouts_per_candidate: int = option(4, least=1, group=CMA_ES)
+    replayed_episodes: int = option(0, least=0, group=CMA_ES)
+    screened_episodes: int = option(0, least=0, group=CMA_ES)
     step_size: float = option(0.1, above=0, group=CMA_ES)
     weight_decay: float = option(0.0, least=0, group=CMA_ES)
     temperature: float = option(1.0, above=0, group=DREAM)
