@@ -493,7 +493,7 @@ def ablate(
     help="Use this many worker processes; 0 works in the main process.  [default: the number of cores]",
 )
 def export(run: Path, to: Path, episodes: int, workers: int) -> None:
-    """Write a run's V, M and C as float16, to give away.
+    """Write a run's V and M as float16, and C, to give away.
 
     The copy is tested, and gets a model card.
     """

@@ -23,7 +23,7 @@ def test_the_copy_drives_dreams_and_is_half_as_wide(toy: ToyRun, tmp_path: Path)
     settings = toy_settings("test", episodes=4)
     copied, whole = (evaluate_controller(settings, toy.data, run, "cpu", 0) for run in (copy, toy.run))
     assert copied["mean"] == pytest.approx(whole["mean"], abs=2)
-    assert copied["controller"] != whole["controller"]
+    assert copied["controller"] == whole["controller"]  # C is as it was
     assert 0 < len(load_dream(copy).starts) <= 128
 
 

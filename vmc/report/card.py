@@ -33,7 +33,7 @@ def write_card(path: Path, name: str, test: Mapping[str, Any], models: Sequence[
         f"$ vmc test --env {env} --run {path.parent.as_posix()} --video drive.mp4",
         "```",
         "",
-        "The weights are float16. The agent can act, dream and be tested; V and M cannot be trained further.",
+        "V and M are float16. The agent can act, dream and be tested; V and M cannot be trained further.",
         "",
         *(f"- {model}" for model in models),
         "",

@@ -1,4 +1,4 @@
-"""A trained agent to give away: V, M, C and moments to dream from, at half the width, with what they were made from."""
+"""A trained agent to give away: V, M, C and moments to dream from, in ten megabytes, with what they were made from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_STARTS = 128
 
 
 def export_run(run: Path, to: Path) -> int:
-    """Writes the best V, M and C of a run, and starts of dreams, as float16 into the folder `to`.
+    """Writes the best V and M of a run, and starts of dreams, as float16 into the folder `to`, and C as it is.
 
     What is written is a run that drives, dreams and can be tested, and cannot be trained further: the state of the
     optimisers and of the search stays behind. Rounding to float16 changes an output by about a thousandth; the score
@@ -60,7 +60,7 @@ def export_run(run: Path, to: Path) -> int:
     moments = {name: array[kept] for name, array in starts.weights.items()}
     save_checkpoint(dynamics_folder(to), STARTS, starts.info | {"dynamics": dynamics_hash}, _halved(moments))
     info = controller.info | {"vae": vae_hash, "dynamics": dynamics_hash}
-    save_checkpoint(controller_folder(to), "best", info, _halved(controller.weights))
+    save_checkpoint(controller_folder(to), "best", info, controller.weights)
     return sum(path.stat().st_size for path in to.glob("*/*.safetensors"))
 
 
