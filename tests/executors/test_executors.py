@@ -227,3 +227,18 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
         os.kill(before[0], signal.SIGINT)
         assert dict(executor.map([2])) == {0: 20}
         assert executor.pids == before
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from executor_workers import TenfoldWorker\n"
+        "from vmc.executors import make_executor\n"
+        "dict(make_executor(TenfoldWorker, 2).map([1, 2, 3]))\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1  # that of the script itself
+    assert 'VmcError: The script has no line `if __name__ == "__main__":`' in done.stderr

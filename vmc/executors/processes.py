@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from vmc.errors import VmcError
 from vmc.executors.contract import Done, ExecutorSettings, Failed, JobRunner, Worker, available_cores, num_workers
 from vmc.executors.pool import Pool
 
@@ -30,6 +31,10 @@ WORKER_ENVIRONMENT = {
     "SDL_VIDEODRIVER": "dummy",
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
 }
+
+
+# The exit status of a worker that would have run the script that started it once more, from its first line.
+_NO_GUARD = 78
 
 
 class ProcessExecutor(Pool):
@@ -50,6 +55,10 @@ class ProcessExecutor(Pool):
         return num_workers(self.settings)
 
     def _start_worker(self) -> _Process:
+        # A spawned process imports the script that spawned it. This is what multiprocessing itself asks, and then
+        # raises an error of thirty lines in each worker.
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            os._exit(_NO_GUARD)
         if self._pickled is None:
             self._pickled = bytes(ForkingPickler.dumps(self._make_worker))
         return _Process(self._pickled)
@@ -103,6 +112,8 @@ class _Process:
         except (EOFError, OSError):  # OSError: the worker died while it sent a message
             self.process.join(timeout=5)
             code = self.process.exitcode
+            if code == _NO_GUARD:
+                return Failed("", _no_guard())
             how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
             return Failed(f"The process died ({how}) in the middle of a job.")
 
@@ -111,6 +122,13 @@ class _Process:
         self.process.kill()
         self.process.join()
         self.process.close()
+
+
+def _no_guard() -> VmcError:
+    return VmcError(
+        'The script has no line `if __name__ == "__main__":`, so each worker process ran it again.',
+        "Put what the script does below such a line, or give workers=0.",
+    )
 
 
 def _serve(connection: Connection) -> None:
