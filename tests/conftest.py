@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from vmc.config import make_settings
 from vmc.stages.collect import collect
@@ -58,6 +60,15 @@ class ToyRun:
 def toy_settings(stage: str, **values: Any) -> Any:
     """A stage's settings for the toy."""
     return make_settings(STAGES[stage], TOY, TOY_VALUES[stage], values)
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """For sums that are taken in another order for one step than for many."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="session")

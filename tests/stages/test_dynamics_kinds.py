@@ -72,7 +72,7 @@ def test_another_kind_in_the_same_folder_is_refused(toy: ToyRun) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("transformer", r"There is no M of kind 'transformer'\.\n.*module:Class"),
+        ("diffusion", r"There is no M of kind 'diffusion'\.\n.*module:Class"),
         ("gruu", r"There is no M of kind 'gruu'\.\n.*'gru'"),
         ("no_such_module:Own", r"M of kind 'no_such_module:Own' cannot be imported.*no_such_module.*\n.*PYTHONPATH"),
         ("vmc.models.dynamics.gru:Gru", r"M of kind 'vmc.models.dynamics.gru:Gru' cannot be imported.*Gru"),

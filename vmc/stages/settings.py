@@ -82,7 +82,8 @@ class TrainMDRNNSettings:
 
     Attributes:
         env: The environment's name.
-        dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, or `module:Class`.
+        dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, `transformer`, or
+            `module:Class`.
         mixture: Give each latent dimension mixture weights of its own (as the authors' code does), or let all share
             one set.
         epochs: Pass over the training episodes at most this often; 0 keeps M's random first weights.

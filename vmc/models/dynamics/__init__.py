@@ -63,6 +63,7 @@ KINDS = {
     "gru": Kind(f"{__name__}.gru:GRU"),
     "mlp": Kind(f"{__name__}.mlp:MLP"),
     "neural-ode": Kind(f"{__name__}.neural_ode:NeuralODE"),
+    "transformer": Kind(f"{__name__}.transformer:Transformer"),
 }
 # Mixture weights of the next latent: one set for each dimension (the original's), or one for all dimensions.
 MIXTURES = ("per-dimension", "shared")

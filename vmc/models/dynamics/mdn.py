@@ -119,7 +119,7 @@ class MDN(WorldModel):
 
     @property
     def memory_sizes(self) -> dict[str, int]:
-        """The memory's parts and their widths; `h` comes first."""
+        """The memory's parts that C may read, and their widths; `h` comes first. Other parts may follow them."""
         return {"h": self.settings.hidden_size}
 
     @abstractmethod
@@ -134,10 +134,12 @@ class MDN(WorldModel):
         """`step` for dreams on the device of the weights, which must not change after this call."""
         return self.step
 
+    def empty_memory(self, latents: Tensor) -> Memory:
+        """The memory at the first frame of B episodes, with the latents' device: zeros."""
+        return tuple(latents.new_zeros(len(latents), size) for size in self.memory_sizes.values())
+
     def initial(self, latents: Tensor) -> State:
-        """Zeros as memory."""
-        sizes = self.memory_sizes.values()
-        return State((latents, *(latents.new_zeros(len(latents), size) for size in sizes)))
+        return State((latents, *self.empty_memory(latents)))
 
     def observe(self, state: State, actions: Tensor, latents: Tensor) -> State:
         return State((latents, *self.step(torch.cat([state[0], actions], dim=-1), state[1:])))
@@ -160,7 +162,7 @@ class MDN(WorldModel):
         return {"z": self.settings.latent_size} | self.memory_sizes
 
     def features(self, state: State) -> Features:
-        return dict(zip(self.feature_sizes, state, strict=True))
+        return dict(zip(self.feature_sizes, state, strict=False))
 
     def latents(self, state: State) -> Tensor:
         latents: Tensor = state[0]
