@@ -93,3 +93,14 @@ def test_masked_dimensions_do_not_reach_the_decoder() -> None:
     torch.testing.assert_close(vae(images, noise)[0], vae(images, other)[0], atol=1e-4, rtol=0)
     assert "latent_mask" in vae.state_dict()
     assert vae.state_dict()["latent_mask"].dtype == torch.bool
+
+
+def test_the_decoder_is_that_of_the_paper() -> None:
+    """It computes the first and the last layer in other ways."""
+    torch.manual_seed(0)
+    model, latents = ConvVAE(), torch.randn(3, 32)
+    images = model.expand(latents)[:, :, None, None]
+    *hidden, last = model.decoder
+    for deconv in hidden:
+        images = torch.relu(deconv(images))
+    torch.testing.assert_close(model.decode(latents), torch.sigmoid(last(images)), rtol=1e-5, atol=1e-6)
