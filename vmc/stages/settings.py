@@ -82,7 +82,7 @@ class TrainMDRNNSettings:
 
     Attributes:
         env: The environment's name.
-        dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, `transformer`, or
+        dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, `transformer`, `rssm`, or
             `module:Class`.
         mixture: Give each latent dimension mixture weights of its own (as the authors' code does), or let all share
             one set.

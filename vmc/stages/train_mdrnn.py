@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ class DynamicsTraining:
     def batch(self, epoch: int, unit: int) -> SequenceBatch:
         """The epoch's `unit`-th batch of episodes, with z drawn for it."""
         generator = torch_stream(self._settings.seed, "mdrnn/latents", epoch, unit, device=self._device.type)
-        return self._sequences.batch(self._units(epoch)[unit], generator)
+        batch = self._sequences.batch(self._units(epoch)[unit], generator)
+        count, steps = batch.mask.shape
+        return replace(batch, noise=self.module.draw_training_noise(count, steps, generator))
 
     def _units(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         """The episodes of each batch of an epoch, in random order; those of a batch are about equally long.

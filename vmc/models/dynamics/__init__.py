@@ -64,6 +64,7 @@ KINDS = {
     "mlp": Kind(f"{__name__}.mlp:MLP"),
     "neural-ode": Kind(f"{__name__}.neural_ode:NeuralODE"),
     "transformer": Kind(f"{__name__}.transformer:Transformer"),
+    "rssm": Kind(f"{__name__}.rssm:RSSM"),
 }
 # Mixture weights of the next latent: one set for each dimension (the original's), or one for all dimensions.
 MIXTURES = ("per-dimension", "shared")

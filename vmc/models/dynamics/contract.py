@@ -61,6 +61,7 @@ class SequenceBatch:
         rewards: (B, T); `rewards[:, t]` follows `actions[:, t]`.
         terminations: (B, T), 1 at steps labelled as terminated, else 0.
         mask: (B, T), 1 at real steps, 0 at padding.
+        noise: (B, T, N), what the kind's `draw_training_noise` gave; None in validation.
     """
 
     latents: Tensor
@@ -68,12 +69,18 @@ class SequenceBatch:
     rewards: Tensor
     terminations: Tensor
     mask: Tensor
+    noise: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of values (B, T) over the real steps."""
+        return (values * self.mask).sum() / self.mask.sum()
 
     def window(self, first: int, last: int) -> SequenceBatch:
         """The steps from `first` up to `last`, or to the end."""
         steps, last = slice(first, last), min(last, self.actions.shape[1])
-        parts = (part[:, steps] for part in (self.actions, self.rewards, self.terminations, self.mask))
-        return SequenceBatch(self.latents[:, first : last + 1], *parts)
+        parts = (self.latents[:, first : last + 1], self.actions[:, steps], self.rewards[:, steps])
+        noise = None if self.noise is None else self.noise[:, steps]
+        return SequenceBatch(*parts, self.terminations[:, steps], self.mask[:, steps], noise)
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,10 @@ class WorldModel(nn.Module, ABC):
 
     def distribution(self, state: State) -> Mixture | None:
         """M's distribution of the state's latents from before it saw them; None where it has no mixture."""
+        return None
+
+    def draw_training_noise(self, batch: int, steps: int, generator: torch.Generator) -> Tensor | None:
+        """The random numbers that a training on B episodes of T steps takes, (B, T, N); None where it takes none."""
         return None
 
     @abstractmethod

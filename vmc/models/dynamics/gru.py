@@ -19,10 +19,13 @@ class GRU(MDN):
         return outputs, (h.squeeze(0),)
 
     def step(self, inputs: Tensor, memory: Memory) -> Memory:
-        """`torch.gru_cell` in operators that can be exported."""
-        (h,) = memory
-        weight_inputs, weight_h, bias_inputs, bias_h = self.gru.all_weights[0]
-        reset, update, new = linear(inputs, weight_inputs, bias_inputs).chunk(3, dim=1)
-        reset_h, update_h, new_h = linear(h, weight_h, bias_h).chunk(3, dim=1)
-        candidate = (new + (reset + reset_h).sigmoid() * new_h).tanh()
-        return (candidate + (update + update_h).sigmoid() * (h - candidate),)
+        return (gru_step(self.gru, inputs, memory[0]),)
+
+
+def gru_step(gru: nn.GRU, inputs: Tensor, h: Tensor) -> Tensor:
+    """`torch.gru_cell` in operators that can be exported: inputs (B, I) and h (B, H) to the next h."""
+    weight_inputs, weight_h, bias_inputs, bias_h = gru.all_weights[0]
+    reset, update, new = linear(inputs, weight_inputs, bias_inputs).chunk(3, dim=1)
+    reset_h, update_h, new_h = linear(h, weight_h, bias_h).chunk(3, dim=1)
+    candidate = (new + (reset + reset_h).sigmoid() * new_h).tanh()
+    return candidate + (update + update_h).sigmoid() * (h - candidate)

@@ -8,11 +8,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmc.errors import VmcError
@@ -22,10 +20,9 @@ from vmc.models.dynamics.contract import (
     Imagined,
     Prediction,
     SequenceBatch,
-    SequenceStatistics,
-    WorldModel,
 )
 from vmc.models.dynamics.noise import Noise, NoiseSizes
+from vmc.models.dynamics.outcomes import WithOutcomes
 from vmc.models.dynamics.state import State
 from vmc.models.mixture import (
     Mixture,
@@ -36,12 +33,6 @@ from vmc.models.mixture import (
     sample_mixture,
 )
 from vmc.models.packed_linear import PackedLinear
-
-# Terminations weigh as if they were this share of the steps, but not more than in the original (`restart_factor` of
-# hardmaru's `doomrnn/doomrnn.py`): what they weigh more, the mixture gets less of the clipped gradient.
-_TERMINATION_SHARE, _MAX_TERMINATION_WEIGHT = 0.03, 10.0
-# A squared error would let rewards like CarRacing's -100 dominate: beyond ten standard deviations it is linear.
-_HUBER_DELTA = 10.0
 
 Memory = tuple[Tensor, ...]
 
@@ -90,7 +81,7 @@ class HeadOutputs(NamedTuple):
     termination_logits: Tensor
 
 
-class MDN(WorldModel):
+class MDN(WithOutcomes):
     """A recurrent network with a mixture head, a reward head and a termination head.
 
     The state is z and the network's memory, a tuple whose first part is the hidden vector h, which the heads read.
@@ -98,20 +89,13 @@ class MDN(WorldModel):
 
     Settings = MDNSettings
     settings: MDNSettings
-    reward_scale: Tensor
-    termination_weight: Tensor
 
     def __init__(self, settings: MDNSettings) -> None:
         super().__init__(settings)
         z, h, k = settings.latent_size, settings.hidden_size, settings.num_mixtures
         self.make_network(z + settings.action_size, h)
         self.mixture = nn.Linear(h, (settings.num_weight_sets + 2 * z) * k)
-        self.reward = nn.Linear(h, 1)
-        self.termination = nn.Linear(h, 1)
-        # The reward head works in units of the training rewards' standard deviation.
-        self.register_buffer("reward_scale", torch.ones(()))
-        # By how much the loss weighs terminations, which are rare, above their frequency.
-        self.register_buffer("termination_weight", torch.ones(()))
+        self.make_outcome_heads(h)
 
     @abstractmethod
     def make_network(self, input_size: int, hidden_size: int) -> None:
@@ -151,7 +135,7 @@ class MDN(WorldModel):
         used, latents = self.used_dimensions(), torch.zeros_like(state[0])
         numbers = noise.uniform[:, used], noise.normal[:, used]
         latents[:, used] = sample_mixture(of_dimensions(outputs.mixture, used), *numbers, temperature)
-        return Imagined(State((latents, *memory)), outputs.rewards, self._probability(outputs.termination_logits))
+        return Imagined(State((latents, *memory)), outputs.rewards, self.probability(outputs.termination_logits))
 
     @property
     def noise_sizes(self) -> NoiseSizes:
@@ -177,55 +161,22 @@ class MDN(WorldModel):
     def heads(self, h: Tensor) -> HeadOutputs:
         """The heads' outputs of hidden vectors (..., H)."""
         mixture = mixture_from_outputs(self.mixture(h), self.settings.latent_size, self.settings.num_mixtures)
-        rewards = self.reward(h).squeeze(-1) * self.reward_scale
-        return HeadOutputs(mixture, rewards, self.termination(h).squeeze(-1))
+        return HeadOutputs(mixture, *self.outcomes(h))
 
     def predict(self, batch: SequenceBatch, state: State) -> tuple[Prediction, State]:
         outputs, nll, state = self._along(batch, state)
-        return Prediction(nll, outputs.rewards, self._probability(outputs.termination_logits)), state
+        return Prediction(nll, outputs.rewards, self.probability(outputs.termination_logits)), state
 
     def loss(self, batch: SequenceBatch, state: State) -> tuple[dict[str, Tensor], State]:
         """L = NLL + L_reward + L_termination, each a mean over real steps.
 
         NLL = -1/Z sum_i log sum_k w_ik N(z'_i; m_ik, s_ik) over the latent dimensions in use (Bishop 1994, equation
-        24; paper, appendix A.2). L_reward is twice the Huber loss of the error in units of `reward_scale`: the squared
-        error up to ten units. L_termination is the binary cross entropy, with terminations weighted.
+        24; paper, appendix A.2). For the others see `outcome_losses`.
         """
         outputs, nll, state = self._along(batch, state)
-        errors = (outputs.rewards - batch.rewards) / self.reward_scale
-        reward = 2 * F.huber_loss(errors, torch.zeros_like(errors), delta=_HUBER_DELTA, reduction="none")
-        termination = F.binary_cross_entropy_with_logits(
-            outputs.termination_logits, batch.terminations, pos_weight=self.termination_weight, reduction="none"
-        )
-        parts = (nll, reward, termination)
-        nll, reward, termination = ((part * batch.mask).sum() / batch.mask.sum() for part in parts)
-        losses = {"loss": nll + reward + termination, "nll_per_dimension": nll}
-        return losses | {"reward_loss": reward, "termination_loss": termination}, state
-
-    @torch.no_grad()
-    def prepare(self, statistics: SequenceStatistics) -> None:
-        super().prepare(statistics)
-        self.reward_scale.fill_(statistics.reward_scale)
-        self.termination_weight.fill_(_termination_weight(statistics))
-        self._predict_the_mean_termination(statistics)
-
-    @torch.no_grad()
-    def adapt(self, statistics: SequenceStatistics, relabelled: bool) -> None:
-        """Measures rewards in the new data's standard deviation, and weighs terminations by their new rarity.
-
-        The heads move with them, so that M predicts what it did. A controller gets other rewards than a random
-        policy: in the old units their errors would outweigh the mixture's loss.
-        """
-        super().adapt(statistics, relabelled)
-        ratio = self.reward_scale / statistics.reward_scale
-        self.reward.weight.mul_(ratio)
-        self.reward.bias.mul_(ratio)
-        self.reward_scale.fill_(statistics.reward_scale)
-        weight = _termination_weight(statistics)
-        self.termination.bias.add_((weight / self.termination_weight).log())
-        self.termination_weight.fill_(weight)
-        if relabelled:
-            self._predict_the_mean_termination(statistics)
+        losses = {"nll_per_dimension": batch.mean(nll)}
+        losses |= self.outcome_losses(outputs.rewards, outputs.termination_logits, batch)
+        return {"loss": sum(losses.values(), torch.zeros(())), **losses}, state
 
     def frozen(self) -> FrozenMDN:
         return FrozenMDN(self)
@@ -237,31 +188,6 @@ class MDN(WorldModel):
         outputs, used = self.heads(h), self.used_dimensions()
         nll = negative_log_likelihood(of_dimensions(outputs.mixture, used), batch.latents[:, 1:][..., used])
         return outputs, nll, State((batch.latents[:, -1], *memory))
-
-    def used_dimensions(self) -> Tensor:
-        """The latent dimensions in use, by their numbers (D,); all of them where the mask leaves none."""
-        mask = self.latent_mask if self.latent_mask.any() else ~self.latent_mask
-        numbers: Tensor = mask.nonzero()[:, 0]
-        return numbers
-
-    def _probability(self, logits: Tensor) -> Tensor:
-        """Takes the weight of terminations in training out of their logits."""
-        return (logits - self.termination_weight.log()).sigmoid()
-
-    def _predict_the_mean_termination(self, statistics: SequenceStatistics) -> None:
-        """The head begins with the frequency of terminations.
-
-        It would take an epoch or more to find it, and its loss would leave the mixture little of the clipped gradient
-        for so long.
-        """
-        rate = torch.tensor(statistics.termination_rate)
-        self.termination.weight.zero_()
-        self.termination.bias.fill_(torch.logit(rate, eps=1e-6) + log(_termination_weight(statistics)))
-
-
-def _termination_weight(statistics: SequenceStatistics) -> float:
-    weight = _TERMINATION_SHARE / statistics.termination_rate
-    return min(max(weight, 1.0), _MAX_TERMINATION_WEIGHT)
 
 
 class FrozenMDN:
@@ -311,5 +237,5 @@ def _stacked_heads(model: MDN, used: Tensor) -> tuple[Tensor, Tensor]:
         reward, termination = (getattr(head, part).detach() for head in (model.reward, model.termination))
         columns.append(torch.cat([*rows, reward * scale, termination]))
     weight, bias = columns
-    bias[-1] -= model.termination_weight.log()  # see `_probability`
+    bias[-1] -= model.termination_weight.log()  # see `probability`
     return weight, bias
