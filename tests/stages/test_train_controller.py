@@ -14,6 +14,7 @@ from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, load_controller, vae_checkpoint
 from vmc.stages import evaluate
 from vmc.stages import train_controller as stage
+from vmc.stages.collect import collect
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.storage.checkpoint import load_checkpoint
 from vmc.storage.metrics import read_metrics
@@ -38,14 +39,21 @@ def _state(run: Path) -> dict[str, np.ndarray]:
     return {**checkpoint.state, **checkpoint.weights}
 
 
-@pytest.mark.parametrize("dream", [False, True])
+_ACTOR_CRITIC = {"dream": True, "trainer": "actor-critic", "updates": 3, "imagined_dreams": 16}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"dream": False}, {"dream": True}, {"replayed_episodes": 1, "screened_episodes": 3}, _ACTOR_CRITIC],
+    ids=["real", "dream", "replay", "actor-critic"],
+)
 @pytest.mark.parametrize("saves", [1, 3])
 def test_a_killed_search_ends_where_the_whole_one_did(
-    dream: bool, saves: int, toy: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    values: dict[str, Any], saves: int, toy: ToyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _without_controller(toy)
     shutil.copytree(run, tmp_path / "whole")
-    _train(toy, tmp_path / "whole", dream=dream)
+    _train(toy, tmp_path / "whole", **values)
     saved: list[int] = []
     save = SearchLoop._save
 
@@ -58,13 +66,28 @@ def test_a_killed_search_ends_where_the_whole_one_did(
     with monkeypatch.context() as patch:
         patch.setattr(SearchLoop, "_save", save_and_die)
         with pytest.raises(_Killed):
-            _train(toy, run, dream=dream)
-    _train(toy, run, dream=dream)
+            _train(toy, run, **values)
+    _train(toy, run, **values)
     expected, found = _state(tmp_path / "whole"), _state(run)
     assert expected.keys() == found.keys()
     assert all(np.array_equal(expected[key], found[key]) for key in expected)
     best = [load_checkpoint(folder / "controller", "best", "").sha256 for folder in (run, tmp_path / "whole")]
     assert best[0] == best[1]
+
+
+def test_an_actor_critic_drives_for_the_next_data(toy: ToyRun, tmp_path: Path) -> None:
+    """There are no candidates that could, so the best and the latest C take turns."""
+    _train(toy, _without_controller(toy), **_ACTOR_CRITIC)
+    collected = collect(
+        toy_settings("rollouts", episodes=4, policy="controller", action_noise=0.3), tmp_path / "data", toy.run, 0
+    )
+    assert collected.added_episodes == 4
+
+
+def test_an_actor_critic_in_reality_is_refused(toy: ToyRun) -> None:
+    with pytest.raises(VmcError, match=r"learns in the dream alone.\n.*--dream"):
+        _train(toy, _without_controller(toy), trainer="actor-critic")
+    assert not (toy.run / "controller").exists()
 
 
 @pytest.mark.parametrize("dream", [False, True])

@@ -51,6 +51,15 @@ class DreamStarts:
         """A state of R rows, one start for each generator, with a z of its own where z is sampled."""
         return self.at(np.array([generator.integers(len(self)) for generator in generators]), generators)
 
+    def draw_many(self, count: int, rng: np.random.Generator) -> State:
+        """A state of so many rows, each with a start and a z of its own, by one generator."""
+        drawn = self.selected(rng.integers(len(self), size=count))
+        noise = rng.standard_normal(drawn.means.shape, np.float32)
+        latents = drawn.means
+        if self.sample_latents:
+            latents = sample_latent(latents, drawn.log_variances, torch.from_numpy(noise).to(latents.device))
+        return self.dynamics.with_latents(drawn.state, latents)
+
     def at(self, moments: npt.NDArray[np.int64], generators: list[np.random.Generator]) -> State:
         """The state at these moments, by their positions (R,), with a z of its own where z is sampled."""
         drawn = self.selected(moments)

@@ -189,11 +189,12 @@ class CandidatePolicy:
         return self._agent.act(frame)
 
 
-def step_size_of(run: Path) -> float:
-    """The step size of a run's search where it stands.
+def step_size_of(run: Path) -> float | None:
+    """The step size of a run's search where it stands; None where C was not found among candidates.
 
     Raises:
         VmcError: the search's state is missing or corrupt.
     """
     info = read_sidecar(controller_folder(run), "latest", TRAIN_CONTROLLER)["info"]
-    return float(info["trainer"]["attributes"]["sigma"])
+    attributes = info["trainer"].get("attributes")
+    return float(attributes["sigma"]) if attributes else None

@@ -206,6 +206,7 @@ def _drivers(settings: CollectSettings, run: Path | None) -> tuple[list[Callable
     drivers: list[Callable[[], Policy]] = [
         partial(make_agent, body, controller, settings.action_noise) for controller in controllers
     ]
-    if settings.action_noise:
-        drivers.append(partial(CandidatePolicy, body, controllers[-1], step_size_of(run)))
+    step_size = step_size_of(run)
+    if settings.action_noise and step_size is not None:
+        drivers.append(partial(CandidatePolicy, body, controllers[-1], step_size))
     return drivers, description | {"action_noise": settings.action_noise, "controllers": sources}

@@ -16,8 +16,10 @@ from vmc.policies import POLICIES
 HUMAN = "human"
 # Groups of options in `--help`; an option without a group is one of the command's common ones. The texts of the options
 # are those of the attributes below, so each is whole sentences.
-CMA_ES, DREAM, ADVANCED = "Search (CMA-ES)", "Dream", "Advanced"
-GROUPS = (CMA_ES, DREAM, ADVANCED)
+CMA_ES, ACTOR_CRITIC, DREAM, ADVANCED = "Search (CMA-ES)", "Actor-critic", "Dream", "Advanced"
+GROUPS = (CMA_ES, ACTOR_CRITIC, DREAM, ADVANCED)
+# The ways to find C.
+TRAINERS = ("cma-es", "actor-critic")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class TrainControllerSettings:
         max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
         no_reward_limit: Truncate a real training episode after this many steps without a positive reward; without it,
             never.
+        trainer: Find C by `cma-es` (the paper's way), or by an `actor-critic` that learns in the dream (Dreamer's way).
         population_size: Try this many candidates in a generation.
         rollouts_per_candidate: Take the mean return of this many episodes as the fitness; all candidates of a
             generation get the same episodes.
@@ -144,6 +147,13 @@ class TrainControllerSettings:
             ones for that.
         step_size: Begin with this standard deviation of the search distribution.
         weight_decay: Subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
+        updates: Update actor and critic so often in a generation.
+        imagined_dreams: Learn from this many dreams in an update.
+        imagined_steps: Dream this many steps for an update; the critic values what comes after them.
+        discount: Weigh a reward by this for each step that it is away.
+        trace: Mix returns of several lengths with this lambda; 1 uses the longest alone.
+        entropy: Weigh the entropy of the actor's noise by this.
+        learning_rate: Use this learning rate of Adam for actor and critic.
         temperature: Dream at this temperature; above 1, the dream is more uncertain than M.
         horizon: Truncate a dream after this many steps.
         sample_termination: Terminate a dream with M's probability, or where that exceeds the threshold.
@@ -172,12 +182,20 @@ class TrainControllerSettings:
     final_episodes: int = option(256, least=1, group=ADVANCED)
     max_steps: int | None = option(None, least=1)
     no_reward_limit: int | None = option(None, least=1)
+    trainer: str = option("cma-es", choices=[*TRAINERS])
     population_size: int = option(32, least=4, group=CMA_ES)
     rollouts_per_candidate: int = option(4, least=1, group=CMA_ES)
     replayed_episodes: int = option(0, least=0, group=CMA_ES)
     screened_episodes: int = option(0, least=0, group=CMA_ES)
     step_size: float = option(0.1, above=0, group=CMA_ES)
     weight_decay: float = option(0.0, least=0, group=CMA_ES)
+    updates: int = option(50, least=1, group=ACTOR_CRITIC)
+    imagined_dreams: int = option(512, least=1, group=ACTOR_CRITIC)
+    imagined_steps: int = option(15, least=1, group=ACTOR_CRITIC)
+    discount: float = option(0.997, above=0, group=ACTOR_CRITIC)
+    trace: float = option(0.95, least=0, group=ACTOR_CRITIC)
+    entropy: float = option(3e-4, least=0, group=ACTOR_CRITIC)
+    learning_rate: float = option(1e-3, above=0, group=ACTOR_CRITIC)
     temperature: float = option(1.0, above=0, group=DREAM)
     horizon: int = option(300, least=1, group=DREAM)
     sample_termination: bool = option(False, group=DREAM)

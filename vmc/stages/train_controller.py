@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from vmc.config import pick
+from vmc.control.actor_critic import ActorCritic, ActorCriticSettings
 from vmc.control.evolution import Evolution, EvolutionSettings
 from vmc.control.fitness import Fitness
 from vmc.control.loop import LoopSettings, SearchLoop, SearchState
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.control.return_accumulator import SoftCap
-from vmc.control.trainer import Array
+from vmc.control.trainer import Array, Trainer
 from vmc.dream.settings import DreamSettings
-from vmc.envs import check_env, get_task
+from vmc.dream.world import DreamWorld
+from vmc.envs import action_map_from_json, check_env, get_task
 from vmc.episode import Limits
 from vmc.errors import VmcError
 from vmc.executors import Workers, make_executor
@@ -30,8 +34,9 @@ from vmc.models.checkpoints import (
     require_finished,
     vae_folder,
 )
-from vmc.models.controller import LinearSettings
-from vmc.stages.dreaming import DreamSource, dream_fitness, fingerprint_of_starts
+from vmc.models.loading import dynamics_of
+from vmc.stages.device import choose_device, one_thread
+from vmc.stages.dreaming import DreamSource, dream_fitness, find_starts, fingerprint_of_starts
 from vmc.stages.settings import TrainControllerSettings
 from vmc.storage.files import locked
 
@@ -54,6 +59,8 @@ def train_controller(
     """
     if settings.validate_in == "dream" and not settings.dream:
         raise VmcError("C is validated in the dream, but its fitness is real.", "Give --dream, or --validate-in real.")
+    if settings.trainer != "cma-es" and not settings.dream:
+        raise VmcError("An actor-critic learns in the dream alone.", "Give --dream, or --trainer cma-es.")
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     if not settings.dream or settings.validate_in == "real":
@@ -66,14 +73,37 @@ def train_controller(
         inputs["data"] = fingerprint_of_starts(data, run)
     info = {"dream": asdict(_dream(settings))}
     folder, loop = controller_folder(run), LoopSettings(**pick(LoopSettings, settings))
-    with locked(folder), _fitness(settings, body, shape, data, run, device_name, workers) as fitness:
+    source = DreamSource(settings.env, data, run, shape, settings.seed, settings.start_episodes)
+    device = choose_device(device_name)
+    with (
+        locked(folder),
+        _fitness(settings, body, source, device_name, workers) as fitness,
+        one_thread(device),  # the last bits of what an actor-critic learns may depend on the number of threads
+    ):
 
-        def make_trainer(mean: Array | None, phase: int) -> Evolution:
+        def make_trainer(mean: Array | None, phase: int) -> Trainer:
+            if settings.trainer != "cma-es":
+                return _actor_critic(settings, body, source, device, mean, phase)
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
             return Evolution(evolution, fitness.training, shape.num_parameters, mean, phase)
 
         parts = (loop, asdict(settings), folder, shape, inputs, info, make_trainer)
         return SearchLoop(*parts, fitness.validation, loggers).run()
+
+
+def _actor_critic(
+    settings: TrainControllerSettings,
+    body: Body,
+    source: DreamSource,
+    device: torch.device,
+    mean: Array | None,
+    phase: int,
+) -> ActorCritic:
+    model = dynamics_of(body.dynamics).to(device)
+    starts = cache(lambda: find_starts(source, device)[0])
+    parts = source.controller, action_map_from_json(body.dynamics.info["action_map"]), _dream(settings)
+    options = ActorCriticSettings(**pick(ActorCriticSettings, settings))
+    return ActorCritic(options, DreamWorld(model), starts, *parts, mean, phase)
 
 
 class _Fitness(NamedTuple):
@@ -85,22 +115,15 @@ class _Fitness(NamedTuple):
 
 @contextmanager
 def _fitness(
-    settings: TrainControllerSettings,
-    body: Body,
-    shape: LinearSettings,
-    data: Path,
-    run: Path,
-    device_name: str,
-    workers: Workers,
+    settings: TrainControllerSettings, body: Body, source: DreamSource, device_name: str, workers: Workers
 ) -> Iterator[_Fitness]:
     with ExitStack() as stack:
         limits = Limits(settings.max_steps)
         # Workers start with the first job, so these cost nothing without one.
-        make_worker = partial(EpisodeWorker, body, settings.env, shape)
+        make_worker = partial(EpisodeWorker, body, settings.env, source.controller)
         executor = stack.enter_context(closing(make_executor(make_worker, workers)))
         real = RealFitness(executor, limits)
         if settings.dream:
-            source = DreamSource(settings.env, data, run, shape, settings.seed, settings.start_episodes)
             training_options = _soft_cap(settings), settings.action_noise
             opened = dream_fitness(source, _dream(settings), device_name, workers, *training_options)
             training, validation = stack.enter_context(opened)

@@ -43,6 +43,16 @@ def draw_numbers(generator: np.random.Generator, steps: int, sizes: NoiseSizes) 
     return uniform[:, 1:], generator.standard_normal((steps, sizes.normal), np.float32), uniform[:, 0]
 
 
+def draw_batch_noise(
+    generator: np.random.Generator, steps: int, batch: int, sizes: NoiseSizes, device: torch.device
+) -> Noise:
+    """The noise of T steps of B dreams that share a generator: fields (T, B, ...)."""
+    uniform = generator.random((steps, batch, sizes.uniform + 1), np.float32)
+    normal = generator.standard_normal((steps, batch, sizes.normal), np.float32)
+    parts = np.ascontiguousarray(uniform[..., 1:]), normal, np.ascontiguousarray(uniform[..., 0])
+    return Noise(*(torch.from_numpy(part).to(device) for part in parts))
+
+
 def draw_noise(generators: list[np.random.Generator], steps: int, sizes: NoiseSizes, device: torch.device) -> Noise:
     """The noise of T steps of B dreams, each with its own generator: fields (T, B, ...)."""
     columns = zip(*(draw_numbers(generator, steps, sizes) for generator in generators), strict=True)

@@ -1,0 +1,179 @@
+"""The actor-critic: its arithmetic against loops, and that it learns what a dream rewards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vmc.control.actor_critic import ActorCritic, ActorCriticSettings, lambda_returns, symexp, symlog, two_hot
+from vmc.dream.settings import DreamSettings
+from vmc.dream.starts import DreamStarts
+from vmc.dream.world import DreamWorld
+from vmc.envs import ActionMap, BoxActionMap
+from vmc.envs.action_map import OneHotActionMap
+from vmc.models.controller import LinearController, LinearSettings
+from vmc.models.dynamics.contract import Features, Imagined, Prediction, SequenceBatch, WorldModel
+from vmc.models.dynamics.noise import Noise, NoiseSizes
+from vmc.models.dynamics.state import State
+
+
+@dataclass(frozen=True)
+class _Settings:
+    latent_size: int = 1
+    action_size: int = 1
+
+
+class _Signs(WorldModel):
+    """z is +1 or -1 by chance; the reward is the action times z, or minus that. A negative action may end all."""
+
+    Settings = _Settings
+
+    def __init__(self, settings: _Settings, sign: float, deadly: bool = False) -> None:
+        super().__init__(settings)
+        self._sign, self._deadly = sign, deadly
+
+    def initial(self, latents: Tensor) -> State:
+        return State((latents,))
+
+    def observe(self, state: State, actions: Tensor, latents: Tensor) -> State:
+        return State((latents,))
+
+    def imagine(self, state: State, actions: Tensor, noise: Noise, temperature: float) -> Imagined:
+        # One action, or two of which the second is the positive one.
+        value = actions[:, 0] if actions.shape[1] == 1 else actions[:, 1] - actions[:, 0]
+        rewards = self._sign * value * state[0][:, 0]
+        ends = (value < 0).float() if self._deadly else torch.zeros_like(value)
+        if self._deadly:
+            rewards = torch.where(value < 0, 1.5, 1.0)  # greedy now, or alive
+        return Imagined(State(((noise.uniform - 0.5).sign(),)), rewards, ends)
+
+    @property
+    def noise_sizes(self) -> NoiseSizes:
+        return NoiseSizes(1, 0)
+
+    @property
+    def feature_sizes(self) -> dict[str, int]:
+        return {"z": 1}
+
+    def features(self, state: State) -> Features:
+        return {"z": state[0]}
+
+    def latents(self, state: State) -> Tensor:
+        latents: Tensor = state[0]
+        return latents
+
+    def with_latents(self, state: State, latents: Tensor) -> State:
+        return State((latents,))
+
+    def predict(self, batch: SequenceBatch, state: State) -> tuple[Prediction, State]:
+        raise NotImplementedError
+
+    def loss(self, batch: SequenceBatch, state: State) -> tuple[dict[str, Tensor], State]:
+        raise NotImplementedError
+
+
+CONTINUOUS = BoxActionMap.from_bounds([-1.0], [1.0])
+
+
+def _trainer(sign: float = 1.0, discrete: bool = False, deadly: bool = False, hidden_units: int = 0) -> ActorCritic:
+    settings = ActorCriticSettings(
+        updates=20,
+        imagined_dreams=64,
+        imagined_steps=5,
+        discount=0.9,
+        trace=0.95,
+        entropy=1e-3,
+        learning_rate=2e-2,
+        seed=0,
+    )
+    model = _Signs(_Settings(), sign, deadly)
+    means = torch.tensor([[1.0], [-1.0]])
+    starts = DreamStarts(model, means, torch.zeros(2, 1), model.initial(means), sample_latents=False)
+    action_map: ActionMap = OneHotActionMap(2) if discrete else CONTINUOUS
+    shape = LinearSettings("z", 1, action_map.size, hidden_units)
+    parts = DreamWorld(model), lambda: starts, shape, action_map, DreamSettings()
+    return ActorCritic(settings, *parts, mean=None, phase=0)
+
+
+def _action(trainer: ActorCritic, z: float, discrete: bool, hidden_units: int = 0) -> float:
+    action_map: ActionMap = OneHotActionMap(2) if discrete else CONTINUOUS
+    shape = LinearSettings("z", 1, action_map.size, hidden_units)
+    action = action_map(LinearController(shape, trainer.parameters).act({"z": np.array([z], np.float32)}))
+    return float(action[1] - action[0] if discrete else action[0])
+
+
+@pytest.mark.parametrize("hidden_units", [0, 8])
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_it_learns_the_action_that_the_state_asks_for(sign: float, discrete: bool, hidden_units: int) -> None:
+    trainer = _trainer(sign, discrete, hidden_units=hidden_units)
+    first = trainer.train(1, lambda _: None)
+    for generation in range(2, 9):
+        last = trainer.train(generation, lambda _: None)
+    assert _action(trainer, 1.0, discrete, hidden_units) * sign > 0.8
+    assert _action(trainer, -1.0, discrete, hidden_units) * sign < -0.8
+    assert last.metrics["mean"] > max(first.metrics["mean"] + 1, 3)
+    assert last.num_steps == 20 * 64 * 5
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
+    trainer = _trainer(deadly=True, discrete=discrete)
+    for generation in range(1, 9):
+        trainer.train(generation, lambda _: None)
+    assert min(_action(trainer, z, discrete) for z in (1.0, -1.0)) > 0.5
+
+
+def test_a_restored_trainer_goes_on_to_the_bit() -> None:
+    whole, stopped, resumed = (_trainer() for _ in range(3))
+    for generation in (1, 2, 3, 4):
+        whole.train(generation, lambda _: None)
+    for generation in (1, 2):
+        stopped.train(generation, lambda _: None)
+    resumed.restore(*stopped.state())
+    for generation in (3, 4):
+        resumed.train(generation, lambda _: None)
+    (expected, _), (found, _) = whole.state(), resumed.state()
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    np.testing.assert_array_equal(whole.parameters, resumed.parameters)
+
+
+def test_lambda_returns_are_the_sums_of_their_definition() -> None:
+    """R_t is the mean of the n-step returns, weighted by lambda (Sutton and Barto, equation 12.3)."""
+    rng = np.random.default_rng(0)
+    rewards, values, trace, steps = rng.normal(size=6), rng.normal(size=7), 0.8, 6
+    discounts = 0.9 * np.array([1, 1, 1, 0, 1, 1.0])
+
+    def n_step(t: int, n: int) -> float:
+        total, weight = 0.0, 1.0
+        for k in range(n):
+            total, weight = total + weight * rewards[t + k], weight * discounts[t + k]
+        return total + weight * values[t + n]
+
+    found = lambda_returns(*map(torch.from_numpy, (rewards, values, discounts)), trace)
+    for t in range(steps):
+        left = steps - t
+        expected = sum((1 - trace) * trace ** (n - 1) * n_step(t, n) for n in range(1, left))
+        expected += trace ** (left - 1) * n_step(t, left)
+        assert found[t].item() == pytest.approx(expected)
+
+
+def test_two_hot_weights_have_the_value_as_their_mean() -> None:
+    bins = torch.linspace(-3, 3, 7)
+    values = torch.tensor([-9.0, -3.0, -2.25, 0.0, 0.5, 2.999, 3.0, 9.0])
+    weights = two_hot(values, bins)
+    torch.testing.assert_close(weights @ bins, values.clamp(-3, 3))
+    assert (weights >= 0).all()
+    assert ((weights > 0).sum(dim=1) <= 2).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(8))
+
+
+def test_symexp_is_the_inverse_of_symlog() -> None:
+    x = torch.tensor([-1e4, -1.0, 0.0, 1e-3, 5.0, 1e6], dtype=torch.float64)
+    torch.testing.assert_close(symexp(symlog(x)), x)
+    assert symlog(torch.tensor(-np.e + 1)).item() == pytest.approx(-1)
