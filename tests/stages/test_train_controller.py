@@ -79,7 +79,7 @@ def test_an_actor_critic_drives_for_the_next_data(toy: ToyRun, tmp_path: Path) -
     """There are no candidates that could, so the best and the latest C take turns."""
     _train(toy, _without_controller(toy), **_ACTOR_CRITIC)
     collected = collect(
-        toy_settings("rollouts", episodes=4, policy="controller", action_noise=0.3), tmp_path / "data", toy.run, 0
+        toy_settings("rollouts", episodes=4, policy="controller", action_noise=0.3), tmp_path / "new", toy.run, 0
     )
     assert collected.added_episodes == 4
 
