@@ -184,6 +184,7 @@ def test_a_result_tells_how_many_controllers_have_met_its_seed(toy: ToyRun) -> N
     assert uses(seed=1) == 1
     assert uses(dream=True) is None
     assert uses(policy="random") is None
-    (toy.run / "seed-uses.json").write_text("{")
-    with pytest.raises(VmcError, match=r"seed-uses\.json"):
-        uses()
+    for damaged in ("{", "[]", '{"vmc/Toy-v0": {"0": 3}}'):
+        (toy.run / "seed-uses.json").write_text(damaged)
+        with pytest.raises(VmcError, match=r"seed-uses\.json"):
+            uses()

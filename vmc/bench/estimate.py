@@ -18,6 +18,7 @@ from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.bench.rates import Rates
 from vmc.bench.trial import measure_stages
 from vmc.config import make_settings
+from vmc.control.selection import num_episodes
 from vmc.envs import CARRACING, check_env, make_env
 from vmc.executors import available_cores, num_workers
 from vmc.pipeline import PipelineSettings
@@ -134,12 +135,15 @@ def _time_limit(env: str, rates: Rates) -> float:
 
 def _search_cost(number: int, chosen: Any, steps: float, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
-    per_generation = chosen.population_size * chosen.rollouts_per_candidate
+    per_generation = chosen.population_size * chosen.rollouts_per_candidate + chosen.screened_episodes
     evaluations = chosen.validation_episodes * (1 + chosen.generations // chosen.validate_every)
+    evaluations += num_episodes(chosen.final_candidates, chosen.final_episodes)
     if not chosen.dream:
         work = (chosen.generations * per_generation + evaluations) * steps
         return Cost(number, "train-controller", work, "frames", work / rates.drive), work
     dreamed = chosen.generations * per_generation * chosen.horizon
+    if chosen.trainer != "cma-es":
+        dreamed = chosen.generations * chosen.updates * chosen.imagined_dreams * chosen.imagined_steps
     real = evaluations * steps if chosen.validate_in == "real" else 0
     seconds = dreamed / rates.dream + real / rates.drive
     return Cost(number, "train-controller", dreamed, "dream steps", seconds), real

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from vmc.errors import VmcError
 from vmc.storage.files import CannotWriteError, read_json, write_json
 
 FILE = "seed-uses.json"
@@ -27,8 +28,12 @@ def count_use(run: Path, env: str, seed: int, controller: str) -> int:
     """
     path = run / FILE
     noted = read_json(path, _WAY_OUT) if path.exists() else {}
-    met = noted.setdefault(env, {}).setdefault(str(seed), [])
-    if controller not in met:
+    try:
+        met = noted.setdefault(env, {}).setdefault(str(seed), [])
+        is_known = controller in met
+    except (AttributeError, TypeError):
+        raise VmcError(f"{path} is damaged.", _WAY_OUT) from None
+    if not is_known:
         met.append(controller)
         with suppress(CannotWriteError):
             write_json(path, noted)
