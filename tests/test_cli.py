@@ -412,7 +412,7 @@ def test_a_logger_that_is_missing_is_told_before_any_work(tmp_path: Path, monkey
 
 
 def test_an_unknown_kind_of_model_is_told(toy: ToyRun) -> None:
-    _assert_told(_run(*_command("train-mdrnn", toy.data.parent), "--dynamics", "transformer"), "There is no M of kind")
+    _assert_told(_run(*_command("train-mdrnn", toy.data.parent), "--dynamics", "diffusion"), "There is no M of kind")
     command = _command("train-vae", toy.data.parent)
     _assert_told(_run(*command, "--vision", "no_such:Own"), "V of kind 'no_such:Own' cannot be imported", "PYTHONPATH")
 
