@@ -199,9 +199,7 @@ def main() -> None:
     torch.set_num_threads(available_cores())
     training = _Training(given.run, given.frames, given.seed, given.points, given.validation_episodes)
     training.run()
-    returns = _returns(
-        training.ppo.policy, [env_seed(given.seed, "test", episode) for episode in range(given.episodes)]
-    )
+    returns = _returns(training.ppo, [env_seed(given.seed, "test", episode) for episode in range(given.episodes)])
     result = {
         "command": f"python benchmarks/ppo.py --frames {given.frames} --seed {given.seed} --run {given.run.as_posix()}",
         "env": CARRACING,
