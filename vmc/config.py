@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import inspect
@@ -91,6 +92,14 @@ def make_checked(kind: type[Settings], *layers: Values) -> Settings:
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise OptionError(name, "is not given.")
     return kind(**values)
+
+
+def parse_value(text: str) -> Any:
+    """Parses a Python literal (`False`, `3`, `0.5`, `None`) or `true`, `false`, `none`; other text stays text."""
+    try:
+        return ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

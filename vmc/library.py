@@ -85,12 +85,14 @@ class Run:
         """C for batches: from M's features, by name, (B, width), to actions (B, A).
 
         Raises:
-            VmcError: the run has no C.
+            VmcError: the run has no C, or a planner.
         """
         self._require_controller()
         vae = vae_checkpoint(self.path)
         dynamics = dynamics_checkpoint(self.path, vae)
         stored = load_controller(self.path, vae, dynamics)
+        if stored.planning is not None:
+            raise VmcError(f"C in {self.path} is a planner, which plans from one state at a time.", "Use `agent()`.")
         action_map = action_map_from_json(dynamics.info["action_map"])
         parameters = torch.from_numpy(stored.parameters.astype(np.float32))[None]
         return lambda features: action_map.torch(population_outputs(stored.settings, parameters, features))

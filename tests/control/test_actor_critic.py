@@ -9,12 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from vmc.control.actor_critic import ActorCritic, ActorCriticSettings, lambda_returns, symexp, symlog, two_hot
+from vmc.control.actor_critic import (
+    GRADIENTS,
+    REINFORCE,
+    THROUGH_DREAM,
+    ActorCritic,
+    ActorCriticSettings,
+    lambda_returns,
+    symexp,
+    symlog,
+    two_hot,
+)
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
-from vmc.dream.world import DreamWorld
 from vmc.envs import ActionMap, BoxActionMap
 from vmc.envs.action_map import OneHotActionMap
+from vmc.errors import VmcError
 from vmc.models.controller import LinearController, LinearSettings
 from vmc.models.dynamics.contract import Features, Imagined, Prediction, SequenceBatch, WorldModel
 from vmc.models.dynamics.noise import Noise, NoiseSizes
@@ -79,7 +89,13 @@ class _Signs(WorldModel):
 CONTINUOUS = BoxActionMap.from_bounds([-1.0], [1.0])
 
 
-def _trainer(sign: float = 1.0, discrete: bool = False, deadly: bool = False, hidden_units: int = 0) -> ActorCritic:
+def _trainer(
+    sign: float = 1.0,
+    discrete: bool = False,
+    deadly: bool = False,
+    hidden_units: int = 0,
+    gradient: str = REINFORCE,
+) -> ActorCritic:
     settings = ActorCriticSettings(
         updates=20,
         imagined_dreams=64,
@@ -88,6 +104,7 @@ def _trainer(sign: float = 1.0, discrete: bool = False, deadly: bool = False, hi
         trace=0.95,
         entropy=1e-3,
         learning_rate=2e-2,
+        gradient=gradient,
         seed=0,
     )
     model = _Signs(_Settings(), sign, deadly)
@@ -95,7 +112,7 @@ def _trainer(sign: float = 1.0, discrete: bool = False, deadly: bool = False, hi
     starts = DreamStarts(model, means, torch.zeros(2, 1), model.initial(means), sample_latents=False)
     action_map: ActionMap = OneHotActionMap(2) if discrete else CONTINUOUS
     shape = LinearSettings("z", 1, action_map.size, hidden_units)
-    parts = DreamWorld(model), lambda: starts, shape, action_map, DreamSettings()
+    parts = model, lambda: starts, shape, action_map, DreamSettings()
     return ActorCritic(settings, *parts, mean=None, phase=0)
 
 
@@ -120,6 +137,20 @@ def test_it_learns_the_action_that_the_state_asks_for(sign: float, discrete: boo
     assert last.num_steps == 20 * 64 * 5
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_it_learns_by_gradients_through_the_dream(sign: float) -> None:
+    trainer = _trainer(sign, gradient=THROUGH_DREAM)
+    for generation in range(1, 5):
+        trainer.train(generation, lambda _: None)
+    assert _action(trainer, 1.0, discrete=False) * sign > 0.8
+    assert _action(trainer, -1.0, discrete=False) * sign < -0.8
+
+
+def test_gradients_through_the_dream_need_continuous_actions() -> None:
+    with pytest.raises(VmcError, match=r"discrete actions(.|\n)*reinforce"):
+        _trainer(discrete=True, gradient=THROUGH_DREAM)
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
     trainer = _trainer(deadly=True, discrete=discrete)
@@ -128,8 +159,9 @@ def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
     assert min(_action(trainer, z, discrete) for z in (1.0, -1.0)) > 0.5
 
 
-def test_a_restored_trainer_goes_on_to_the_bit() -> None:
-    whole, stopped, resumed = (_trainer() for _ in range(3))
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_restored_trainer_goes_on_to_the_bit(gradient: str) -> None:
+    whole, stopped, resumed = (_trainer(gradient=gradient) for _ in range(3))
     for generation in (1, 2, 3, 4):
         whole.train(generation, lambda _: None)
     for generation in (1, 2):

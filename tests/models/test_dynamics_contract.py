@@ -247,6 +247,27 @@ def test_a_kind_that_does_not_exist_is_an_error_that_says_what_to_do(name: str, 
         make_dynamics(name, latent_size=Z, action_size=A)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("transformer,contxt=3", r"transformer': contxt is no option\.\n  Did you mean 'context'"),
+        ("transformer,context=0", r"context is 0; it must be at least 1"),
+        ("rssm,num_classes=many", r"num-classes is 'many'; it must be of type int"),
+        ("rssm,stochastic=uniform", r"s cannot be 'uniform'(.|\n)*categorical, gaussian"),
+        ("rssm,gaussian", r"'gaussian' is not NAME=VALUE"),
+    ],
+)
+def test_settings_that_a_kind_does_not_take_are_told(name: str, message: str) -> None:
+    with pytest.raises(VmcError, match=message):
+        make_dynamics(name, latent_size=Z, action_size=A, hidden_size=H)
+
+
+def test_a_kind_takes_settings_of_its_own() -> None:
+    dynamics = make_dynamics("rssm,stochastic=gaussian,hidden_size=24", latent_size=Z, action_size=A, hidden_size=H)
+    assert (dynamics.settings.stochastic, dynamics.settings.hidden_size) == ("gaussian", 24)
+    assert dynamics_info("rssm,stochastic=gaussian,hidden_size=24", dynamics)["kind"] == "rssm"
+
+
 def test_a_mixture_that_does_not_exist_is_an_error_that_lists_the_others() -> None:
     with pytest.raises(VmcError, match=r"no mixture 'none'\.\n  Choose one of per-dimension, shared"):
         make_dynamics("lstm", latent_size=Z, action_size=A, mixture="none")

@@ -20,8 +20,9 @@ from vmc.dream.starts import DreamStarts
 from vmc.dream.world import DreamWorld
 from vmc.envs import ActionMap
 from vmc.envs.action_map import OneHotActionMap
+from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings, population_outputs
-from vmc.models.dynamics.contract import Features
+from vmc.models.dynamics.contract import Features, WorldModel
 from vmc.models.dynamics.noise import draw_batch_noise
 from vmc.seeding import seeded_initialisation, stream
 
@@ -32,6 +33,8 @@ _CRITIC_UNITS = 128
 _SLOW, _SPREAD_DECAY = 0.02, 0.99
 _FIRST_STD = 0.6
 _GRADIENT_CLIP = 100.0
+# The actor's gradient: from the log-probabilities of what it did, or back through the dream's steps.
+REINFORCE, THROUGH_DREAM = GRADIENTS = ("reinforce", "dream")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ActorCriticSettings:
         discount, trace: gamma and lambda of the returns.
         entropy: its weight in the actor's loss.
         learning_rate: of Adam.
+        gradient: of the actor, one of `GRADIENTS`.
         seed: of the first weights and of the dreams.
     """
 
@@ -55,6 +59,7 @@ class ActorCriticSettings:
     trace: float
     entropy: float
     learning_rate: float
+    gradient: str
     seed: int
 
 
@@ -138,18 +143,21 @@ class ActorCritic:
     """A `Trainer`.
 
     Args:
-        world: M's dream.
+        dynamics: M, in evaluation mode.
         starts: gives the moments that dreams begin at; it is called with the first update.
         shape: C's.
         dream: temperature and rule of termination; the horizon is `imagined_steps`.
         mean: C's first parameters, (N,); without it, small random ones.
         phase: names the random streams, with the seed.
+
+    Raises:
+        VmcError: gradients through the dream for discrete actions.
     """
 
     def __init__(
         self,
         settings: ActorCriticSettings,
-        world: DreamWorld,
+        dynamics: WorldModel,
         starts: Callable[[], DreamStarts],
         shape: LinearSettings,
         action_map: ActionMap,
@@ -157,13 +165,17 @@ class ActorCritic:
         mean: Array | None,
         phase: int,
     ) -> None:
-        self._settings, self._world, self._starts = settings, world, starts
+        self._through_dream = settings.gradient == THROUGH_DREAM
+        if self._through_dream and isinstance(action_map, OneHotActionMap):
+            raise VmcError("The gradient of discrete actions cannot go through the dream.", f"Take {REINFORCE}.")
+        self._settings, self._world, self._starts = settings, DreamWorld(dynamics, self._through_dream), starts
         self._shape, self._action_map, self._dream, self._phase = shape, action_map, dream, phase
-        device = world.device
+        device = self._world.device
         with seeded_initialisation(settings.seed):
             critics = _Critic(shape.input_size), _Critic(shape.input_size)
         self._critic, self._slow = (critic.to(device) for critic in critics)
         self._slow.load_state_dict(self._critic.state_dict())
+        self._slow.requires_grad_(False)
         first = _first_parameters(shape, stream(settings.seed, "actor-critic/first", phase)) if mean is None else mean
         self._actor = nn.Parameter(torch.from_numpy(np.asarray(first, np.float32)).to(device))
         self._log_std = nn.Parameter(torch.full((shape.action_size,), float(np.log(_FIRST_STD)), device=device))
@@ -183,16 +195,16 @@ class ActorCritic:
         settings, sums, returns = self._settings, dict[str, float](), []
         for update in range(settings.updates):
             rng = stream(settings.seed, "actor-critic", self._phase, generation, update)
-            dreamed = self._imagine(rng)
+            with torch.set_grad_enabled(self._through_dream):
+                dreamed = self._imagine(rng)
             for name, value in self._update(dreamed).items():
                 sums[name] = sums.get(name, 0.0) + value / settings.updates
-            returns.append(_returns_of(dreamed))
+            returns.append(_returns_of(dreamed).detach())
             on_episodes(settings.imagined_dreams)
         found = torch.cat(returns)
         metrics = {"best": found.max().item(), "mean": found.mean().item(), "worst": found.min().item(), **sums}
         return Generation(metrics, settings.updates * settings.imagined_dreams * settings.imagined_steps)
 
-    @torch.no_grad()
     def _imagine(self, rng: np.random.Generator) -> Dreamed:
         settings, device = self._settings, self._world.device
         state = self._starts().draw_many(settings.imagined_dreams, rng)
@@ -215,17 +227,18 @@ class ActorCritic:
     def _update(self, dreamed: Dreamed) -> dict[str, float]:
         settings = self._settings
         discounts = settings.discount * dreamed.continues
-        with torch.no_grad():
-            values = self._slow.value(dreamed.features)
-            returns = lambda_returns(dreamed.rewards, values, discounts, settings.trace)
-            # What comes after a termination has not been.
-            weights = torch.cat([torch.ones_like(discounts[:1]), discounts[:-1]]).cumprod(dim=0)
-            advantages = (returns - values[:-1]) / self._scale(returns)
-        outputs = self._outputs(dreamed.features[:-1].flatten(0, 1)).view_as(dreamed.outputs)
-        log_probability, entropy = self._likelihood(outputs, dreamed.outputs)
-        actor = -(weights * (advantages * log_probability + settings.entropy * entropy)).mean()
-        targets = two_hot(symlog(returns), self._critic.bins)
-        critic = (weights * -(targets * self._critic(dreamed.features[:-1]).log_softmax(dim=-1)).sum(dim=-1)).mean()
+        values = self._slow.value(dreamed.features)
+        returns = lambda_returns(dreamed.rewards, values, discounts, settings.trace)
+        # What comes after a termination has not been.
+        weights = torch.cat([torch.ones_like(discounts[:1]), discounts[:-1]]).cumprod(dim=0)
+        features, known = dreamed.features[:-1].detach(), returns.detach()
+        outputs = self._outputs(features.flatten(0, 1)).view_as(dreamed.outputs)
+        log_probability, entropy = self._likelihood(outputs, dreamed.outputs.detach())
+        scale = self._scale(known)
+        gain = returns / scale if self._through_dream else (known - values[:-1]) / scale * log_probability
+        actor = -(weights * (gain + settings.entropy * entropy)).mean()
+        targets = two_hot(symlog(known), self._critic.bins)
+        critic = (weights * -(targets * self._critic(features).log_softmax(dim=-1)).sum(dim=-1)).mean()
         self._optimizer.zero_grad(set_to_none=True)
         (actor + critic).backward()
         torch.nn.utils.clip_grad_norm_(self._trained(), _GRADIENT_CLIP)

@@ -120,9 +120,12 @@ class SearchLoop:
         """Runs until the last generation, or until the target is reached."""
         state, settings = self._state, self._settings
         if state.best_return is None:
-            # A later phase first validates the best C of the phase before, which is kept already.
-            first = _best_parameters(self._folder) if state.phase else self._trainer.parameters
+            # A later search first validates the best C of the phase before, which is kept already.
+            is_kept = state.phase and settings.generations
+            first = _best_parameters(self._folder) if is_kept else self._trainer.parameters
+            started = time.monotonic()
             self._validate(first, state.generation)
+            state.seconds += time.monotonic() - started
             self._save()
         per_generation = self._trainer.episodes_per_generation
         done = (state.generation - state.phase_start) * per_generation

@@ -12,7 +12,7 @@ from vmc.envs import make_env
 from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.executors import Executor
 from vmc.models.agent import Body
-from vmc.models.controller import LinearController, LinearSettings
+from vmc.models.controller import LinearController, LinearSettings, PlannerSettings
 from vmc.seeding import stream
 
 
@@ -28,8 +28,8 @@ class EpisodeJob:
 class EpisodeWorker:
     """Keeps an environment, V's encoder and M; runs whole episodes for any candidate of one shape."""
 
-    def __init__(self, body: Body, env: str, shape: LinearSettings) -> None:
-        self._agent = body.agent()
+    def __init__(self, body: Body, env: str, shape: LinearSettings, planning: PlannerSettings | None = None) -> None:
+        self._agent = body.agent(planning=planning)
         self._shape = shape
         self._env = make_env(env)
 

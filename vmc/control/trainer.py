@@ -52,3 +52,27 @@ class Trainer(Protocol):
     def restore(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
         """Puts back what `state` gave."""
         ...
+
+
+class Fixed:
+    """A `Trainer` that leaves C as it is: a planner needs no other.
+
+    Args:
+        parameters: C's, (N,); where they are 0, C proposes nothing to the planner.
+    """
+
+    episodes_per_generation = 0
+
+    def __init__(self, parameters: Array) -> None:
+        self.parameters = parameters
+
+    def train(self, generation: int, on_episodes: Callable[[int], None]) -> Generation:
+        """Trains nothing."""
+        return Generation({}, 0)
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Nothing beside the parameters."""
+        return {}, {}
+
+    def restore(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
+        """Nothing to put back."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vmc.dream.settings import DreamSettings
-from vmc.models.dynamics.contract import Features, WorldModel
+from vmc.models.dynamics.contract import Features, Imaginer, WorldModel
 from vmc.models.dynamics.noise import Noise, NoiseSizes, draw_noise
 from vmc.models.dynamics.state import State
 
@@ -37,18 +37,19 @@ class DreamWorld:
 
     Args:
         dynamics: M, in evaluation mode, on the device where the dream runs. Its weights must not change any more.
+        differentiable: whether gradients flow through the steps, which are then several times slower.
 
     Attributes:
         noise_sizes: how many random numbers a step takes.
         device: M's.
     """
 
-    def __init__(self, dynamics: WorldModel) -> None:
-        self._model = dynamics.frozen()
+    def __init__(self, dynamics: WorldModel, differentiable: bool = False) -> None:
+        self._model: Imaginer = dynamics if differentiable else dynamics.frozen()
+        self._differentiable = differentiable
         self.noise_sizes: NoiseSizes = self._model.noise_sizes
         self.device: torch.device = next(dynamics.buffers()).device
 
-    @torch.no_grad()
     def step(self, state: State, actions: Tensor, noise: Noise, settings: DreamSettings = _DEFAULTS) -> DreamStep:
         """One step of a batch of dreams.
 
@@ -58,7 +59,8 @@ class DreamWorld:
                 meet the same ones.
             settings: temperature and rule of termination; the horizon is the caller's.
         """
-        state, rewards, terminations = self._model.imagine(state, actions, noise, settings.temperature)
+        with torch.set_grad_enabled(self._differentiable):
+            state, rewards, terminations = self._model.imagine(state, actions, noise, settings.temperature)
         threshold = noise.termination if settings.sample_termination else settings.termination_threshold
         return DreamStep(state, rewards, terminations > threshold, terminations)
 

@@ -6,12 +6,12 @@ scores, so that a stage can refuse files of another environment.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmc.config import parse_value
 from vmc.errors import VmcError
 
 PIXELS, SCALAR_ACTIONS = "pixels", "scalar-actions"
@@ -57,7 +57,7 @@ def parse_name(text: str) -> EnvName:
     for part in parts:
         name, equals, value = part.partition("=")
         if equals and name.isidentifier():
-            arguments[name] = _value(value)
+            arguments[name] = parse_value(value)
         elif part not in WORDS:
             raise VmcError(
                 f"{text!r} is not an environment's name: {part!r} is neither NAME=VALUE nor one of {', '.join(WORDS)}.",
@@ -84,11 +84,3 @@ def join_name(text: str, arguments: Iterable[str], words: Iterable[str]) -> str:
 def env_slug(text: str) -> str:
     """Returns an environment's folder name: `CarRacing-v3,continuous=False` gives `carracing-v3-continuous-false`."""
     return re.sub(r"[/,=]", "-", text.rsplit(":", maxsplit=1)[-1]).lower()
-
-
-def _value(text: str) -> Any:
-    """Parses a Python literal (`False`, `3`, `0.5`, `None`) or `true`, `false`, `none`; other text stays text."""
-    try:
-        return ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text)
-    except (ValueError, SyntaxError):
-        return text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,12 +22,25 @@ from vmc.models.checkpoints import (
     load_controller,
     vae_checkpoint,
 )
-from vmc.models.controller import Controller, LinearController, LinearSettings
+from vmc.models.controller import Array, Controller, LinearController, LinearSettings, PlannerSettings
 from vmc.models.dynamics import StepModel, make_step
+from vmc.models.dynamics.state import State
 from vmc.models.graph import used_weights
 from vmc.models.vision.encoder import ENCODER, Encoder
 from vmc.policies import ActionNoise
 from vmc.storage.checkpoint import Checkpoint, read_sidecar
+
+
+class Planner(Protocol):
+    """Stands between C and the action: searches in M's dream, at every step, for better outputs than C's."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begins an episode, with a random stream of its own."""
+        ...
+
+    def plan(self, state: State, controller: Any) -> Array:
+        """The outputs (A,) to take at M's state, with a C that may propose some."""
+        ...
 
 
 class Agent:
@@ -40,6 +54,7 @@ class Agent:
         dynamics: M's part in the loop.
         sample_latents: whether z is drawn from V's posterior, as M's training data were, or is its mean.
         action_noise: for collecting; 0 has none.
+        planner: searches around C's outputs; without it, C acts by itself.
 
     Attributes:
         source: the hashes of V, M and C.
@@ -52,11 +67,13 @@ class Agent:
         action_map: ActionMap,
         sample_latents: bool,
         action_noise: float = 0.0,
+        planner: Planner | None = None,
     ) -> None:
         self._encoder = encoder
         self._dynamics = dynamics
         self._action_map = action_map
         self._sample_latents = sample_latents
+        self._planner = planner
         self._noise = ActionNoise(action_map.size, action_noise) if action_noise else None
         self.source: dict[str, str] = {}
         self._action: Action
@@ -69,6 +86,8 @@ class Agent:
         self._rng = rng
         self._at_first_frame = True
         self._controller.reset(rng)
+        if self._planner is not None:
+            self._planner.reset(rng)
         if self._noise is not None:
             self._noise.reset(rng)
 
@@ -83,7 +102,10 @@ class Agent:
         else:
             self._state = self._dynamics.observe(self._state, self._action, latent)
         features = self._dynamics.features(self._state)
-        outputs = self._controller.act(features)
+        if self._planner is None:
+            outputs = self._controller.act(features)
+        else:
+            outputs = self._planner.plan(self._state, self._controller)
         self._action = self._action_map(outputs if self._noise is None else self._noise(outputs))
         return Decision(self._action, latent, features, outputs)
 
@@ -109,14 +131,30 @@ class Body:
         """The hashes of V and M."""
         return {"vae": self.vae.sha256, "dynamics": self.dynamics.sha256}
 
-    def agent(self, action_noise: float = 0.0) -> Agent:
-        """An agent without a controller."""
+    def agent(self, action_noise: float = 0.0, planning: PlannerSettings | None = None) -> Agent:
+        """An agent without a controller.
+
+        Args:
+            planning: of a planner, which takes a `LinearController` alone; without it, C acts by itself.
+        """
         info = self.dynamics.info
-        step = make_step(info["kind"], self.dynamics.weights, self.dynamics.graphs)
         action_map = action_map_from_json(info["action_map"])
-        agent = Agent(Encoder(self.vae), step, action_map, info["sample_latents"], action_noise)
+        if planning is None:
+            step, planner = make_step(info["kind"], self.dynamics.weights, self.dynamics.graphs), None
+        else:
+            step, planner = self._planning_parts(planning)
+        agent = Agent(Encoder(self.vae), step, action_map, info["sample_latents"], action_noise, planner)
         agent.source = self.source
         return agent
+
+    def _planning_parts(self, planning: PlannerSettings) -> tuple[StepModel, Planner]:
+        # A worker without a planner needs no torch.
+        from vmc.models.dynamics.torch_step import TorchStep
+        from vmc.models.loading import dynamics_of
+        from vmc.models.planner import CrossEntropyPlanner
+
+        model, action_map = dynamics_of(self.dynamics), action_map_from_json(self.dynamics.info["action_map"])
+        return TorchStep(model), CrossEntropyPlanner(planning, model.frozen(), action_map)
 
     def controller_shape(self, inputs: str, hidden_units: int = 0) -> LinearSettings:
         """The shape of a C that reads these features.
@@ -150,7 +188,7 @@ def load_body(run: Path, env: str) -> Body:
 
 def make_agent(body: Body, controller: StoredController, action_noise: float = 0.0) -> Agent:
     """V, M and C, ready to act."""
-    agent = body.agent(action_noise)
+    agent = body.agent(action_noise, controller.planning)
     agent.use(LinearController(controller.settings, controller.parameters))
     agent.source["controller"] = controller.sha256
     return agent

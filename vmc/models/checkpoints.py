@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Set
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,7 +14,7 @@ import numpy.typing as npt
 
 from vmc.config import changed
 from vmc.errors import VmcError
-from vmc.models.controller import LinearSettings
+from vmc.models.controller import LinearSettings, PlannerSettings
 from vmc.storage.checkpoint import Checkpoint, check_shapes, has_checkpoint, load_checkpoint, read_sidecar
 
 Settings = TypeVar("Settings")
@@ -65,12 +67,21 @@ def dynamics_checkpoint(run: Path, vae: Checkpoint) -> Checkpoint:
 
 
 class StoredController(NamedTuple):
-    """A run's C: its shape, its parameter vector (N,), its hash, and the settings of its dream."""
+    """A run's C.
+
+    Attributes:
+        settings: its shape.
+        parameters: (N,).
+        sha256: of its parameters, and of how a planner searches around them.
+        dream: the settings of the dream that it was evolved in.
+        planning: of the planner around it; None where it acts by itself.
+    """
 
     settings: LinearSettings
     parameters: npt.NDArray[np.float64]
     sha256: str
     dream: dict[str, Any]
+    planning: PlannerSettings | None
 
 
 def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str = "best") -> StoredController:
@@ -85,7 +96,12 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
             raise _mismatch(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
     settings = stored_settings(LinearSettings, checkpoint)
     check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
-    return StoredController(settings, checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"])
+    parameters, digest, dream = checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"]
+    stored = checkpoint.info.get("planning")
+    if stored is None:
+        return StoredController(settings, parameters, digest, dream, None)
+    digest = sha256(f"{digest} {json.dumps(stored, sort_keys=True)}".encode()).hexdigest()
+    return StoredController(settings, parameters, digest, dream, PlannerSettings(**stored))
 
 
 def require_finished(folder: Path, command: str) -> None:

@@ -59,17 +59,35 @@ class LinearSettings:
         return sum(outputs * (inputs + 1) for outputs, inputs in self.layers)
 
 
+@dataclass(frozen=True)
+class PlannerSettings:
+    """How a planner searches at every step (`vmc.models.planner`).
+
+    Attributes:
+        plan_steps: dreamed ahead.
+        plan_iterations: of the cross-entropy method.
+        plan_candidates: dreams of an iteration.
+        temperature: of these dreams.
+    """
+
+    plan_steps: int
+    plan_iterations: int
+    plan_candidates: int
+    temperature: float
+
+
 class LinearController:
     """C for one parameter vector, in NumPy: a `Controller` without a state of its own.
 
     a = W [z, h] + b (paper, equation 1), or with a layer of tanh units in between.
 
     Args:
-        parameters: (num_parameters,).
+        parameters: (num_parameters,), kept as float32.
     """
 
     def __init__(self, settings: LinearSettings, parameters: npt.NDArray[np.floating[Any]]) -> None:
         parameters = np.asarray(parameters, np.float32)
+        self.settings, self.parameters = settings, parameters
         self._inputs = settings.inputs
         self._layers = []
         first = 0

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from vmc.config import OptionError, make_checked
+from vmc.errors import VmcError
 from vmc.models.checkpoints import dynamics_checkpoint, model_info, stored_settings, vae_checkpoint
-from vmc.models.dynamics import dynamics_class, find_kind
+from vmc.models.dynamics import dynamics_class, find_kind, parse_kind
 from vmc.models.dynamics.contract import WorldModel
 from vmc.models.vision import vision_class
 from vmc.models.vision.contract import Vision
@@ -36,14 +38,20 @@ def make_dynamics(kind: str, **values: Any) -> WorldModel:
     """An untrained M of a kind in `vmc.models.dynamics.KINDS`.
 
     Args:
+        kind: perhaps with settings of its own, such as `transformer,context=32`.
         values: `latent_size`, `action_size`, `hidden_size`, `mixture`; a kind takes those that its settings have.
 
     Raises:
-        VmcError: there is no such kind or mixture.
+        VmcError: there is no such kind, or it has no such setting, or a value does not fit.
     """
-    model = dynamics_class(kind)
-    names = {field.name for field in dataclasses.fields(model.Settings)}
-    return model(model.Settings(**{name: value for name, value in values.items() if name in names}))
+    name, own = parse_kind(kind)
+    model = dynamics_class(name)
+    names = [field.name for field in dataclasses.fields(model.Settings)]
+    common = {name: value for name, value in values.items() if name in names}
+    try:
+        return model(make_checked(model.Settings, common, own))
+    except OptionError as error:
+        raise VmcError(f"M of kind {name!r}: {error.problem}", error.hint or f"It has: {', '.join(names)}.") from None
 
 
 def vision_info(kind: str, model: Vision) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def vision_info(kind: str, model: Vision) -> dict[str, Any]:
 
 def dynamics_info(kind: str, model: WorldModel) -> dict[str, Any]:
     """M's settings in a checkpoint, beside its arrays."""
-    return {"kind": kind, "features": model.feature_sizes, **model_info(model.settings)}
+    return {"kind": parse_kind(kind)[0], "features": model.feature_sizes, **model_info(model.settings)}
 
 
 def vision_graphs(model: Vision, frame_kind: FrameKind) -> dict[str, bytes]:
@@ -63,7 +71,7 @@ def vision_graphs(model: Vision, frame_kind: FrameKind) -> dict[str, bytes]:
 
 def dynamics_graphs(kind: str, model: WorldModel) -> dict[str, bytes]:
     """M's graphs for worker processes, where its kind has no step of its own; `model` is on the CPU."""
-    return {} if find_kind(kind).has_own_step else model.step_graphs()
+    return {} if find_kind(parse_kind(kind)[0]).has_own_step else model.step_graphs()
 
 
 def load_vae(run: Path) -> tuple[Vision, Checkpoint]:

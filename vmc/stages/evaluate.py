@@ -100,6 +100,8 @@ def _evaluate(
         raise VmcError(f"The policy {settings.policy} does not dream.", "Leave out --dream, or --policy.")
     dream, seed_uses = None, None
     if controller is not None and settings.dream:
+        if controller.planning is not None:
+            raise VmcError(f"C in {run} is a planner, which acts in the real environment alone.", "Leave out --dream.")
         dream = dream_settings(settings, controller)
         episodes = _in_the_dream(settings, dream, data, run, device_name, controller, seeds)
     else:
@@ -184,7 +186,7 @@ def _in_reality(
         make_worker = partial(_PolicyWorker, settings.env, settings.policy)
     else:
         parameters = controller.parameters
-        make_worker = partial(EpisodeWorker, body, settings.env, controller.settings)
+        make_worker = partial(EpisodeWorker, body, settings.env, controller.settings, controller.planning)
     jobs = [EpisodeJob(parameters, seed, limits) for seed in missing]
     with (
         closing(make_executor(make_worker, workers)) as executor,

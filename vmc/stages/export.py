@@ -74,6 +74,8 @@ def describe_copy(run: Path, copy: Path, test: dict[str, Any]) -> Path:
         f"M: {dynamics.info['kind']}, {_shape(dynamics.info['model'])}, {_parameters(dynamics)} parameters",
         f"C: {_shape(asdict(controller.settings))}, {controller.settings.num_parameters} parameters",
     ]
+    if controller.planning is not None:
+        models.append(f"planner: {_shape(asdict(controller.planning))}")
     record = run / "run.json"
     records = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
     path = copy / "README.md"

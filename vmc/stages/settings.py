@@ -16,10 +16,11 @@ from vmc.policies import POLICIES
 HUMAN = "human"
 # Groups of options in `--help`; an option without a group is one of the command's common ones. The texts of the options
 # are those of the attributes below, so each is whole sentences.
-CMA_ES, ACTOR_CRITIC, DREAM, ADVANCED = "Search (CMA-ES)", "Actor-critic", "Dream", "Advanced"
-GROUPS = (CMA_ES, ACTOR_CRITIC, DREAM, ADVANCED)
+CMA_ES, ACTOR_CRITIC, PLANNER = "Search (CMA-ES)", "Actor-critic", "Planner"
+DREAM, ADVANCED = "Dream", "Advanced"
+GROUPS = (CMA_ES, ACTOR_CRITIC, PLANNER, DREAM, ADVANCED)
 # The ways to find C.
-TRAINERS = ("cma-es", "actor-critic")
+TRAINERS = ("cma-es", "actor-critic", "planner")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class TrainMDRNNSettings:
     Attributes:
         env: The environment's name.
         dynamics: Choose the kind of M: `lstm`, `gru`, `mlp` (no memory), `neural-ode`, `transformer`, `rssm`, or
-            `module:Class`.
+            `module:Class`; perhaps with settings of its own, such as `transformer,context=32`.
         mixture: Give each latent dimension mixture weights of its own (as the authors' code does), or let all share
             one set.
         epochs: Pass over the training episodes at most this often; 0 keeps M's random first weights.
@@ -137,7 +138,8 @@ class TrainControllerSettings:
         max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
         no_reward_limit: Truncate a real training episode after this many steps without a positive reward; without it,
             never.
-        trainer: Find C by `cma-es` (the paper's way), or by an `actor-critic` that learns in the dream (Dreamer's way).
+        trainer: Find C by `cma-es` (the paper's way), or by an `actor-critic` that learns in the dream (Dreamer's way),
+            or let a `planner` search in the dream at every real step, which needs no generations (PlaNet's way).
         population_size: Try this many candidates in a generation.
         rollouts_per_candidate: Take the mean return of this many episodes as the fitness; all candidates of a
             generation get the same episodes.
@@ -154,6 +156,11 @@ class TrainControllerSettings:
         trace: Mix returns of several lengths with this lambda; 1 uses the longest alone.
         entropy: Weigh the entropy of the actor's noise by this.
         learning_rate: Use this learning rate of Adam for actor and critic.
+        gradient: Find the actor's gradient from what it did and what that brought (`reinforce`), or, for continuous
+            actions alone, back through the steps of the `dream`.
+        plan_steps: Plan this many steps ahead.
+        plan_iterations: Improve the plan so often in a step (cross-entropy method).
+        plan_candidates: Try this many plans in an iteration.
         temperature: Dream at this temperature; above 1, the dream is more uncertain than M.
         horizon: Truncate a dream after this many steps.
         sample_termination: Terminate a dream with M's probability, or where that exceeds the threshold.
@@ -196,6 +203,10 @@ class TrainControllerSettings:
     trace: float = option(0.95, least=0, group=ACTOR_CRITIC)
     entropy: float = option(3e-4, least=0, group=ACTOR_CRITIC)
     learning_rate: float = option(1e-3, above=0, group=ACTOR_CRITIC)
+    gradient: str = option("reinforce", choices=["reinforce", "dream"], group=ACTOR_CRITIC)
+    plan_steps: int = option(12, least=1, group=PLANNER)
+    plan_iterations: int = option(4, least=1, group=PLANNER)
+    plan_candidates: int = option(256, least=4, group=PLANNER)
     temperature: float = option(1.0, above=0, group=DREAM)
     horizon: int = option(300, least=1, group=DREAM)
     sample_termination: bool = option(False, group=DREAM)

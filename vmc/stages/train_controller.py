@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from vmc.config import pick
@@ -18,9 +19,8 @@ from vmc.control.fitness import Fitness
 from vmc.control.loop import LoopSettings, SearchLoop, SearchState
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.control.return_accumulator import SoftCap
-from vmc.control.trainer import Array, Trainer
+from vmc.control.trainer import Array, Fixed, Trainer
 from vmc.dream.settings import DreamSettings
-from vmc.dream.world import DreamWorld
 from vmc.envs import action_map_from_json, check_env, get_task
 from vmc.episode import Limits
 from vmc.errors import VmcError
@@ -34,6 +34,7 @@ from vmc.models.checkpoints import (
     require_finished,
     vae_folder,
 )
+from vmc.models.controller import PlannerSettings
 from vmc.models.loading import dynamics_of
 from vmc.stages.device import choose_device, one_thread
 from vmc.stages.dreaming import DreamSource, dream_fitness, find_starts, fingerprint_of_starts
@@ -59,8 +60,7 @@ def train_controller(
     """
     if settings.validate_in == "dream" and not settings.dream:
         raise VmcError("C is validated in the dream, but its fitness is real.", "Give --dream, or --validate-in real.")
-    if settings.trainer != "cma-es" and not settings.dream:
-        raise VmcError("An actor-critic learns in the dream alone.", "Give --dream, or --trainer cma-es.")
+    _check_place(settings)
     for folder, command in ((vae_folder(run), TRAIN_VAE), (dynamics_folder(run), TRAIN_MDRNN)):
         require_finished(folder, command)
     if not settings.dream or settings.validate_in == "real":
@@ -69,26 +69,40 @@ def train_controller(
     body = load_body(run, settings.env)
     shape = body.controller_shape(inputs_of_c, settings.hidden_units)
     inputs: dict[str, Any] = {**body.source, "fitness": "dream" if settings.dream else "real", "init": settings.init}
+    if settings.trainer != "cma-es":
+        inputs["trainer"] = settings.trainer
     if settings.dream:
         inputs["data"] = fingerprint_of_starts(data, run)
-    info = {"dream": asdict(_dream(settings))}
+    planning = PlannerSettings(**pick(PlannerSettings, settings)) if settings.trainer == "planner" else None
+    info: dict[str, Any] = {"dream": asdict(_dream(settings))}
     folder, loop = controller_folder(run), LoopSettings(**pick(LoopSettings, settings))
+    if planning is not None:
+        info["planning"], loop = asdict(planning), replace(loop, generations=0)
     source = DreamSource(settings.env, data, run, shape, settings.seed, settings.start_episodes)
     device = choose_device(device_name)
     with (
         locked(folder),
-        _fitness(settings, body, source, device_name, workers) as fitness,
+        _fitness(settings, body, source, device_name, workers, planning) as fitness,
         one_thread(device),  # the last bits of what an actor-critic learns may depend on the number of threads
     ):
 
         def make_trainer(mean: Array | None, phase: int) -> Trainer:
-            if settings.trainer != "cma-es":
+            if planning is not None:
+                return Fixed(np.zeros(shape.num_parameters) if mean is None else mean)
+            if settings.trainer == "actor-critic":
                 return _actor_critic(settings, body, source, device, mean, phase)
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
             return Evolution(evolution, fitness.training, shape.num_parameters, mean, phase)
 
         parts = (loop, asdict(settings), folder, shape, inputs, info, make_trainer)
         return SearchLoop(*parts, fitness.validation, loggers).run()
+
+
+def _check_place(settings: TrainControllerSettings) -> None:
+    if settings.trainer == "actor-critic" and not settings.dream:
+        raise VmcError("An actor-critic learns in the dream alone.", "Give --dream, or --trainer cma-es.")
+    if settings.trainer == "planner" and settings.dream:
+        raise VmcError("A planner acts in the real environment alone.", "Leave out --dream, or --trainer.")
 
 
 def _actor_critic(
@@ -103,7 +117,7 @@ def _actor_critic(
     starts = cache(lambda: find_starts(source, device)[0])
     parts = source.controller, action_map_from_json(body.dynamics.info["action_map"]), _dream(settings)
     options = ActorCriticSettings(**pick(ActorCriticSettings, settings))
-    return ActorCritic(options, DreamWorld(model), starts, *parts, mean, phase)
+    return ActorCritic(options, model, starts, *parts, mean, phase)
 
 
 class _Fitness(NamedTuple):
@@ -115,12 +129,17 @@ class _Fitness(NamedTuple):
 
 @contextmanager
 def _fitness(
-    settings: TrainControllerSettings, body: Body, source: DreamSource, device_name: str, workers: Workers
+    settings: TrainControllerSettings,
+    body: Body,
+    source: DreamSource,
+    device_name: str,
+    workers: Workers,
+    planning: PlannerSettings | None,
 ) -> Iterator[_Fitness]:
     with ExitStack() as stack:
         limits = Limits(settings.max_steps)
         # Workers start with the first job, so these cost nothing without one.
-        make_worker = partial(EpisodeWorker, body, settings.env, source.controller)
+        make_worker = partial(EpisodeWorker, body, settings.env, source.controller, planning)
         executor = stack.enter_context(closing(make_executor(make_worker, workers)))
         real = RealFitness(executor, limits)
         if settings.dream:

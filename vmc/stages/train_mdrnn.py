@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vmc.envs import PREPROCESSINGS, action_map_from_json, get_task
 from vmc.models.checkpoints import TRAIN_MDRNN, TRAIN_VAE, dynamics_folder, require_finished, vae_folder
-from vmc.models.dynamics import dynamics_class
 from vmc.models.dynamics.contract import SequenceBatch, WorldModel
 from vmc.models.loading import arrays_of, dynamics_graphs, dynamics_info, load_vae, make_dynamics
 from vmc.seeding import seeded_initialisation, stream, torch_stream
@@ -154,7 +153,7 @@ def train_mdrnn(
         VmcError: V missing or unfinished, no data, settings that changed, a folder that cannot be written.
     """
     device = choose_device(device_name)
-    dynamics_class(settings.dynamics)  # an unknown kind is told before any work
+    _new_model(settings, latent_size=1, action_size=1)  # an unknown kind is told before any work
     require_finished(vae_folder(run), TRAIN_VAE)
     dataset = RolloutDataset(data)
     check_env_matches(dataset, settings.env, PREPROCESSINGS)

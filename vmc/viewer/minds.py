@@ -185,8 +185,9 @@ class Asleep:
 
     def reset(self, rng: np.random.Generator) -> None:
         self._at_first_frame = True
-        if self._run.controller is not None:
-            self._run.controller.reset(rng)
+        for part in (self._run.controller, self._run.planner):
+            if part is not None:
+                part.reset(rng)
 
     def act(self, frame: Frame) -> Decision:
         self.see(frame)
@@ -232,9 +233,13 @@ class Asleep:
     def _decide(self) -> None:
         dynamics, state = self._run.dream.dynamics, self._env.state
         features = {name: part[0].numpy() for name, part in dynamics.features(state).items()}
-        size = self._run.action_map.size
-        controller = self._run.controller
-        outputs = np.zeros(size, np.float32) if controller is None else controller.act(features)
+        controller, planner = self._run.controller, self._run.planner
+        if controller is None:
+            outputs = np.zeros(self._run.action_map.size, np.float32)
+        elif planner is None:
+            outputs = controller.act(features)
+        else:
+            outputs = planner.plan(state, controller)
         latent = dynamics.latents(state)[0].numpy()
         self._decision = Decision(self._run.action_map(outputs), latent, features, outputs)
 

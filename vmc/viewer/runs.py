@@ -14,9 +14,10 @@ from PIL import Image
 from vmc.dream.loading import TrainedDream, load_dream
 from vmc.envs import ActionMap, Keyboard, action_map_from_json, keyboard_of
 from vmc.errors import VmcError
-from vmc.models.agent import Agent, load_agent, load_body
+from vmc.models.agent import Agent, Planner, load_body, make_agent
 from vmc.models.checkpoints import controller_folder, dynamics_checkpoint, load_controller, vae_checkpoint
-from vmc.models.controller import Controller, LinearController
+from vmc.models.controller import Controller, LinearController, PlannerSettings
+from vmc.models.planner import CrossEntropyPlanner
 from vmc.report.lines import draw_bars
 from vmc.report.panels import fitted
 from vmc.runs import RunSummary, find_runs, summarise
@@ -35,6 +36,7 @@ class PlayedRun(NamedTuple):
         env: the environment that it was trained on.
         agent: V, M and C for the real environment.
         controller: C alone; None where the run has none yet.
+        planner: searches around C's outputs in the dream, too; None where C acts by itself.
         action_map: from C's outputs to an action.
         keyboard: a person's keys.
     """
@@ -44,6 +46,7 @@ class PlayedRun(NamedTuple):
     dream: TrainedDream
     agent: Agent
     controller: Controller | None
+    planner: Planner | None
     action_map: ActionMap
     keyboard: Keyboard
 
@@ -92,15 +95,20 @@ def load_played(path: Path) -> PlayedRun:
     vae = vae_checkpoint(path)
     dynamics = dynamics_checkpoint(path, vae)
     env, action_map = vae.info["env"], action_map_from_json(dynamics.info["action_map"])
-    controller: Controller | None = None
+    controller, planner, body = None, None, load_body(path, env)
     if has_checkpoint(controller_folder(path), "best"):
         stored = load_controller(path, vae, dynamics)
-        controller, agent = LinearController(stored.settings, stored.parameters), load_agent(path, env)
+        controller, agent = LinearController(stored.settings, stored.parameters), make_agent(body, stored)
+        planner = None if stored.planning is None else _planner(stored.planning, dream, action_map)
     else:
-        agent = load_body(path, env).agent()
+        agent = body.agent()
         agent.use(_AtRest(action_map.size))
     keyboard = keyboard_of(env, dream.action_space)
-    return PlayedRun(str(path), env, dream, agent, controller, action_map, keyboard)
+    return PlayedRun(str(path), env, dream, agent, controller, planner, action_map, keyboard)
+
+
+def _planner(planning: PlannerSettings, dream: TrainedDream, action_map: ActionMap) -> Planner:
+    return CrossEntropyPlanner(planning, dream.dynamics.frozen(), action_map)
 
 
 def describe(run: PlayedRun, frames_per_second: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vmc.config import check_kind, did_you_mean
+from vmc.config import check_kind, did_you_mean, parse_value
 from vmc.errors import VmcError
 from vmc.models.dynamics.state import State
 
@@ -68,6 +68,22 @@ KINDS = {
 }
 # Mixture weights of the next latent: one set for each dimension (the original's), or one for all dimensions.
 MIXTURES = ("per-dimension", "shared")
+
+
+def parse_kind(text: str) -> tuple[str, dict[str, Any]]:
+    """Parses `KIND[,NAME=VALUE...]`, such as `rssm,stochastic=gaussian`: the kind, and the settings given for it.
+
+    Raises:
+        VmcError: a part is not NAME=VALUE.
+    """
+    kind, *parts = text.split(",")
+    values = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not (equals and name.isidentifier()):
+            raise VmcError(f"In M's kind {text!r}, {part!r} is not NAME=VALUE.", "Example: transformer,context=32.")
+        values[name] = parse_value(value)
+    return kind, values
 
 
 def find_kind(name: str) -> Kind:

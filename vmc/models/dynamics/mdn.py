@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vmc.config import option
 from vmc.errors import VmcError
 from vmc.models.dynamics import MIXTURES
 from vmc.models.dynamics.contract import (
@@ -53,8 +54,8 @@ class MDNSettings:
 
     latent_size: int
     action_size: int
-    hidden_size: int = 256
-    num_mixtures: int = 5
+    hidden_size: int = option(256, least=1)
+    num_mixtures: int = option(5, least=1)
     mixture: str = MIXTURES[0]
 
     def __post_init__(self) -> None:

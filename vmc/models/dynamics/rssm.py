@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmc.config import option
 from vmc.errors import VmcError
 from vmc.models.dynamics.contract import Features, Imagined, Prediction, SequenceBatch
 from vmc.models.dynamics.gru import gru_step
@@ -45,10 +46,10 @@ class RSSMSettings:
 
     latent_size: int
     action_size: int
-    hidden_size: int = 256
+    hidden_size: int = option(256, least=1)
     stochastic: str = STOCHASTIC[0]
-    num_variables: int = 32
-    num_classes: int = 32
+    num_variables: int = option(32, least=1)
+    num_classes: int = option(32, least=2)
 
     def __post_init__(self) -> None:
         if self.stochastic not in STOCHASTIC:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmc.config import option
 from vmc.errors import VmcError
 from vmc.models.dynamics.mdn import MDN, MDNSettings, Memory
 
@@ -28,9 +29,9 @@ class TransformerSettings(MDNSettings):
         VmcError: a width that the heads cannot share.
     """
 
-    context: int = 64
-    num_layers: int = 2
-    num_heads: int = 4
+    context: int = option(64, least=1)
+    num_layers: int = option(2, least=1)
+    num_heads: int = option(4, least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
