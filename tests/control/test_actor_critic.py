@@ -16,9 +16,6 @@ from vmc.control.actor_critic import (
     ActorCritic,
     ActorCriticSettings,
     lambda_returns,
-    symexp,
-    symlog,
-    two_hot,
 )
 from vmc.dream.settings import DreamSettings
 from vmc.dream.starts import DreamStarts
@@ -193,19 +190,3 @@ def test_lambda_returns_are_the_sums_of_their_definition() -> None:
         expected = sum((1 - trace) * trace ** (n - 1) * n_step(t, n) for n in range(1, left))
         expected += trace ** (left - 1) * n_step(t, left)
         assert found[t].item() == pytest.approx(expected)
-
-
-def test_two_hot_weights_have_the_value_as_their_mean() -> None:
-    bins = torch.linspace(-3, 3, 7)
-    values = torch.tensor([-9.0, -3.0, -2.25, 0.0, 0.5, 2.999, 3.0, 9.0])
-    weights = two_hot(values, bins)
-    torch.testing.assert_close(weights @ bins, values.clamp(-3, 3))
-    assert (weights >= 0).all()
-    assert ((weights > 0).sum(dim=1) <= 2).all()
-    torch.testing.assert_close(weights.sum(dim=1), torch.ones(8))
-
-
-def test_symexp_is_the_inverse_of_symlog() -> None:
-    x = torch.tensor([-1e4, -1.0, 0.0, 1e-3, 5.0, 1e6], dtype=torch.float64)
-    torch.testing.assert_close(symexp(symlog(x)), x)
-    assert symlog(torch.tensor(-np.e + 1)).item() == pytest.approx(-1)

@@ -14,7 +14,8 @@ from vmc.models.dynamics.state import State
 from vmc.models.loading import arrays_of, dynamics_graphs, dynamics_info, make_dynamics
 
 TINY = "tiny_dynamics:TinyDynamics"
-ALL = [*KINDS, TINY]
+RSSMS = ["rssm,stochastic=gaussian,recurrence=lstm", "rssm,recurrence=transformer,rewards=two-hot"]
+ALL = [*KINDS, *RSSMS, TINY]
 Z, A, H = 5, 2, 16
 
 
@@ -253,7 +254,7 @@ def test_a_kind_that_does_not_exist_is_an_error_that_says_what_to_do(name: str, 
         ("transformer,contxt=3", r"transformer': contxt is no option\.\n  Did you mean 'context'"),
         ("transformer,context=0", r"context is 0; it must be at least 1"),
         ("rssm,num_classes=many", r"num-classes is 'many'; it must be of type int"),
-        ("rssm,stochastic=uniform", r"s cannot be 'uniform'(.|\n)*categorical, gaussian"),
+        ("rssm,stochastic=uniform", r"stochastic cannot be 'uniform'(.|\n)*categorical, gaussian"),
         ("rssm,gaussian", r"'gaussian' is not NAME=VALUE"),
     ],
 )

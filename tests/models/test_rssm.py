@@ -69,7 +69,7 @@ def test_the_loss_is_that_of_dreamer_computed_step_by_step(stochastic: str) -> N
     _, s, h = model.initial(batch.latents[:, 0])
     bounds, totals = [], []
     for t in range(6):
-        h = model.gru(model.embedding(torch.cat([s, batch.actions[:, t]], 1))[:, None], h[None])[1][0]
+        h = model.recurrence.gru(model.embedding(torch.cat([s, batch.actions[:, t]], 1))[:, None], h[None])[1][0]
         target = batch.latents[:, t + 1]
         q, p = model.posterior(torch.cat([h, target * torch.tensor([1.0, 1.0, 0.0])], 1)), model.prior(h)
         s = model.stochastic.sample(q, batch.noise[:, t])
@@ -147,6 +147,23 @@ def test_a_bound_of_zero_knowledge_is_the_entropy() -> None:
     torch.testing.assert_close(prediction.nll, expected)
 
 
-def test_an_unknown_kind_of_s_is_an_error() -> None:
-    with pytest.raises(VmcError, match=r"s cannot be 'binary'.\n  Choose one of categorical, gaussian"):
-        RSSMSettings(Z, A, stochastic="binary")
+def test_the_lstm_is_torchs() -> None:
+    model = RSSM(RSSMSettings(Z, A, H, recurrence="lstm"))
+    inputs, memory = torch.randn(3, H), (torch.randn(3, H), torch.randn(3, H))
+    found = model.recurrence.step(inputs, memory)
+    _, expected = model.recurrence.lstm(inputs[:, None], tuple(part[None] for part in memory))
+    for ours, torchs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, torchs[0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"),
+    [
+        ("stochastic", "categorical, gaussian"),
+        ("recurrence", "gru, lstm, transformer"),
+        ("rewards", "squared, two-hot"),
+    ],
+)
+def test_an_unknown_choice_is_an_error(setting: str, known: str) -> None:
+    with pytest.raises(VmcError, match=rf"{setting} cannot be 'other'.\n  Choose one of {known}"):
+        RSSMSettings(Z, A, **{setting: "other"})

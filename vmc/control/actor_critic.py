@@ -24,10 +24,9 @@ from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings, population_outputs
 from vmc.models.dynamics.contract import Features, WorldModel
 from vmc.models.dynamics.noise import draw_batch_noise
+from vmc.models.two_hot import SYMEXP_BINS, expected_value, two_hot_loss
 from vmc.seeding import seeded_initialisation, stream
 
-# The critic's classes: returns between symexp(-20) and symexp(20) (equations 9 to 11).
-_BINS = torch.linspace(-20, 20, 255)
 _CRITIC_UNITS = 128
 # The slow critic moves by 2% of the way in each update; the spread of returns by 1%.
 _SLOW, _SPREAD_DECAY = 0.02, 0.99
@@ -97,27 +96,6 @@ def lambda_returns(rewards: Tensor, values: Tensor, discounts: Tensor, trace: fl
     return torch.stack(returns[::-1])
 
 
-def symlog(x: Tensor) -> Tensor:
-    """sign(x) log(1 + |x|): large returns and small ones on one scale."""
-    return x.sign() * x.abs().log1p()
-
-
-def symexp(x: Tensor) -> Tensor:
-    """The inverse of `symlog`."""
-    return x.sign() * x.abs().expm1()
-
-
-def two_hot(values: Tensor, bins: Tensor) -> Tensor:
-    """Values (...) as weights (..., N) of the two bins beside each; the weighted mean of the bins is the value."""
-    values = values.clamp(bins[0], bins[-1])
-    upper = torch.searchsorted(bins, values.contiguous()).clamp(1, len(bins) - 1)
-    low, high = bins[upper - 1], bins[upper]
-    share = ((values - low) / (high - low)).unsqueeze(-1)
-    weights = values.new_zeros(*values.shape, len(bins))
-    weights.scatter_(-1, (upper - 1).unsqueeze(-1), 1 - share)
-    return weights.scatter_(-1, upper.unsqueeze(-1), share)
-
-
 class _Critic(nn.Module):
     """Features to the logits of the bins; it begins with a value of 0 everywhere."""
 
@@ -126,8 +104,8 @@ class _Critic(nn.Module):
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(inputs, _CRITIC_UNITS), nn.LayerNorm(_CRITIC_UNITS), nn.SiLU())
-        self.head = nn.Linear(_CRITIC_UNITS, len(_BINS))
-        self.register_buffer("bins", _BINS, persistent=False)
+        self.head = nn.Linear(_CRITIC_UNITS, len(SYMEXP_BINS))
+        self.register_buffer("bins", SYMEXP_BINS, persistent=False)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -135,8 +113,8 @@ class _Critic(nn.Module):
         return self.head(self.hidden(features))  # type: ignore[no-any-return]
 
     def value(self, features: Tensor) -> Tensor:
-        """The expected value of the symlog bins, back in the environment's units."""
-        return symexp((self(features).softmax(dim=-1) * self.bins).sum(dim=-1))
+        """The expected return, in the environment's units."""
+        return expected_value(self(features), self.bins)
 
 
 class ActorCritic:
@@ -237,8 +215,7 @@ class ActorCritic:
         scale = self._scale(known)
         gain = returns / scale if self._through_dream else (known - values[:-1]) / scale * log_probability
         actor = -(weights * (gain + settings.entropy * entropy)).mean()
-        targets = two_hot(symlog(known), self._critic.bins)
-        critic = (weights * -(targets * self._critic(features).log_softmax(dim=-1)).sum(dim=-1)).mean()
+        critic = (weights * two_hot_loss(self._critic(features), known, self._critic.bins)).mean()
         self._optimizer.zero_grad(set_to_none=True)
         (actor + critic).backward()
         torch.nn.utils.clip_grad_norm_(self._trained(), _GRADIENT_CLIP)

@@ -71,7 +71,7 @@ def vision_graphs(model: Vision, frame_kind: FrameKind) -> dict[str, bytes]:
 
 def dynamics_graphs(kind: str, model: WorldModel) -> dict[str, bytes]:
     """M's graphs for worker processes, where its kind has no step of its own; `model` is on the CPU."""
-    return {} if find_kind(parse_kind(kind)[0]).has_own_step else model.step_graphs()
+    return {} if find_kind(kind).has_own_step else model.step_graphs()
 
 
 def load_vae(run: Path) -> tuple[Vision, Checkpoint]:

@@ -87,11 +87,12 @@ def parse_kind(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def find_kind(name: str) -> Kind:
-    """The table's row, or that of a `WorldModel` elsewhere, named `module:Class`.
+    """The table's row, or that of a `WorldModel` elsewhere, named `module:Class`; settings after it do not matter.
 
     Raises:
         VmcError: there is no such kind.
     """
+    name, _ = parse_kind(name)
     if name in KINDS:
         return KINDS[name]
     if ":" in name:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmc.models.dynamics.contract import SequenceBatch, SequenceStatistics, WorldModel
+from vmc.models.two_hot import SYMEXP_BINS, expected_value, two_hot_loss
 
 # Terminations weigh as if they were this share of the steps, but not more than in the original (`restart_factor` of
 # hardmaru's `doomrnn/doomrnn.py`): what they weigh more, the mixture gets less of the clipped gradient.
@@ -17,18 +18,29 @@ _TERMINATION_SHARE, _MAX_TERMINATION_WEIGHT = 0.03, 10.0
 _HUBER_DELTA = 10.0
 
 
+# How a reward is learnt: by its squared error, or as classes on a logarithmic scale.
+SQUARED, TWO_HOT = REWARDS = ("squared", "two-hot")
+
+
 class WithOutcomes(WorldModel):
     """A world model whose expected reward and probability of termination are linear in some vector of its own.
 
     A kind calls `make_outcome_heads` when it makes its layers.
     """
 
+    bins: Tensor
     reward_scale: Tensor
     termination_weight: Tensor
 
-    def make_outcome_heads(self, width: int) -> None:
-        """The heads, of vectors of this width."""
-        self.reward = nn.Linear(width, 1)
+    def make_outcome_heads(self, width: int, rewards: str = SQUARED) -> None:
+        """The heads, of vectors of this width.
+
+        Args:
+            rewards: one of `REWARDS`.
+        """
+        self._two_hot = rewards == TWO_HOT
+        self.reward = nn.Linear(width, len(SYMEXP_BINS) if self._two_hot else 1)
+        self.register_buffer("bins", SYMEXP_BINS, persistent=False)
         self.termination = nn.Linear(width, 1)
         # The reward head works in units of the training rewards' standard deviation.
         self.register_buffer("reward_scale", torch.ones(()))
@@ -37,7 +49,9 @@ class WithOutcomes(WorldModel):
 
     def outcomes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (..., width) to expected rewards in the environment's units, and logits as weighted in training."""
-        return self.reward(vectors).squeeze(-1) * self.reward_scale, self.termination(vectors).squeeze(-1)
+        outputs = self.reward(vectors)
+        rewards = expected_value(outputs, self.bins) if self._two_hot else outputs.squeeze(-1) * self.reward_scale
+        return rewards, self.termination(vectors).squeeze(-1)
 
     def probability(self, logits: Tensor) -> Tensor:
         """The probability of termination: takes the weight of terminations in training out of their logits."""
@@ -57,12 +71,19 @@ class WithOutcomes(WorldModel):
         losses = {"reward_loss": reward, "termination_loss": termination}
         return {name: batch.mean(loss) for name, loss in losses.items()}
 
+    def classified_reward_loss(self, vectors: Tensor, batch: SequenceBatch) -> Tensor:
+        """The `reward_loss` of two-hot rewards (DreamerV3, equation 10), of vectors (B, T, width)."""
+        return batch.mean(two_hot_loss(self.reward(vectors), batch.rewards, self.bins))
+
     @torch.no_grad()
     def prepare(self, statistics: SequenceStatistics) -> None:
         super().prepare(statistics)
         self.reward_scale.fill_(statistics.reward_scale)
         self.termination_weight.fill_(_termination_weight(statistics))
         self._predict_the_mean_termination(statistics)
+        if self._two_hot:  # all classes are equally likely, so the expected reward is 0
+            self.reward.weight.zero_()
+            self.reward.bias.zero_()
 
     @torch.no_grad()
     def adapt(self, statistics: SequenceStatistics, relabelled: bool) -> None:
@@ -72,9 +93,10 @@ class WithOutcomes(WorldModel):
         policy: in the old units their errors would outweigh the mixture's loss.
         """
         super().adapt(statistics, relabelled)
-        ratio = self.reward_scale / statistics.reward_scale
-        self.reward.weight.mul_(ratio)
-        self.reward.bias.mul_(ratio)
+        if not self._two_hot:
+            ratio = self.reward_scale / statistics.reward_scale
+            self.reward.weight.mul_(ratio)
+            self.reward.bias.mul_(ratio)
         self.reward_scale.fill_(statistics.reward_scale)
         weight = _termination_weight(statistics)
         self.termination.bias.add_((weight / self.termination_weight).log())

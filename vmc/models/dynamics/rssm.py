@@ -11,20 +11,21 @@ from math import log, pi
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmc.config import option
 from vmc.errors import VmcError
 from vmc.models.dynamics.contract import Features, Imagined, Prediction, SequenceBatch
-from vmc.models.dynamics.gru import gru_step
+from vmc.models.dynamics.mdn import Memory
 from vmc.models.dynamics.noise import Noise, NoiseSizes
-from vmc.models.dynamics.outcomes import WithOutcomes
+from vmc.models.dynamics.outcomes import REWARDS, TWO_HOT, WithOutcomes
+from vmc.models.dynamics.recurrences import RECURRENCES
 from vmc.models.dynamics.state import State
+from vmc.models.dynamics.stochastic import Categorical, Gaussian
 
-# DreamerV3 (Hafner et al., 2023), appendix B: the prior learns faster than the posterior is regularised, a KL below
-# one nat costs nothing, and no class is rarer than 1% of a uniform draw.
-_PRIOR_SCALE, _POSTERIOR_SCALE, _FREE_NATS, _UNIFORM_SHARE = 1.0, 0.1, 1.0, 0.01
+# DreamerV3 (Hafner et al., 2023), appendix B: the prior learns faster than the posterior is regularised, and a KL
+# below one nat costs nothing.
+_PRIOR_SCALE, _POSTERIOR_SCALE, _FREE_NATS = 1.0, 0.1, 1.0
 _MIN_LOG_STD = -5.0
 STOCHASTIC = ("categorical", "gaussian")
 
@@ -39,9 +40,12 @@ class RSSMSettings:
         stochastic: whether s is made of `categorical` variables or is `gaussian`; one of `STOCHASTIC`.
         num_variables: of s.
         num_classes: of a categorical variable.
+        recurrence: what moves h; one of `RECURRENCES`.
+        rewards: whether the reward is learnt by its squared error (`squared`), or classified on a logarithmic scale
+            (`two-hot`), for rewards of very different sizes.
 
     Raises:
-        VmcError: an unknown kind of s.
+        VmcError: an unknown kind of s, of recurrence or of rewards.
     """
 
     latent_size: int
@@ -50,72 +54,14 @@ class RSSMSettings:
     stochastic: str = STOCHASTIC[0]
     num_variables: int = option(32, least=1)
     num_classes: int = option(32, least=2)
+    recurrence: str = "gru"
+    rewards: str = REWARDS[0]
 
     def __post_init__(self) -> None:
-        if self.stochastic not in STOCHASTIC:
-            raise VmcError(f"s cannot be {self.stochastic!r}.", f"Choose one of {', '.join(STOCHASTIC)}.")
-
-
-class _Categorical:
-    """s as variables of some classes, one-hot; its gradient passes straight through (DreamerV2, DreamerV3)."""
-
-    def __init__(self, settings: RSSMSettings) -> None:
-        self._variables, self._classes = settings.num_variables, settings.num_classes
-        self.size = self.num_outputs = self._variables * self._classes
-        self.noise_sizes = NoiseSizes(self._variables, 0)
-
-    def probabilities(self, outputs: Tensor, temperature: float = 1.0) -> Tensor:
-        """(..., V * C) outputs to (..., V, C): 1% is uniform."""
-        shares = (outputs.unflatten(-1, (self._variables, self._classes)) / temperature).softmax(dim=-1)
-        mixed: Tensor = (1 - _UNIFORM_SHARE) * shares + _UNIFORM_SHARE / self._classes
-        return mixed
-
-    def mode(self, outputs: Tensor) -> Tensor:
-        return self._one_hot(outputs.unflatten(-1, (self._variables, self._classes)).argmax(dim=-1)).flatten(-2)
-
-    def sample(self, outputs: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """(..., V * C), by inverting the cumulative sum with U(0, 1), (..., V)."""
-        probabilities = self.probabilities(outputs, temperature)
-        # Without the last sum, which may fall short of 1 by rounding.
-        chosen = (uniform.unsqueeze(-1) >= probabilities.cumsum(dim=-1)[..., :-1]).sum(dim=-1)
-        return (self._one_hot(chosen) + probabilities - probabilities.detach()).flatten(-2)
-
-    def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """KL(q || p) in nats, (...)."""
-        q, p = self.probabilities(posterior), self.probabilities(prior)
-        return (q * (q.log() - p.log())).sum(dim=(-2, -1))
-
-    def _one_hot(self, chosen: Tensor) -> Tensor:
-        return F.one_hot(chosen, self._classes).to(torch.get_default_dtype())
-
-
-class _Gaussian:
-    """s as independent Gaussians whose standard deviation is 0.1 at least (PlaNet)."""
-
-    _MIN_STD = 0.1
-
-    def __init__(self, settings: RSSMSettings) -> None:
-        self.size = settings.num_variables
-        self.num_outputs = 2 * self.size
-        self.noise_sizes = NoiseSizes(0, self.size)
-
-    def mode(self, outputs: Tensor) -> Tensor:
-        return outputs.chunk(2, dim=-1)[0]
-
-    def sample(self, outputs: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
-        mean, std = self._parts(outputs)
-        sampled: Tensor = mean + std * normal * temperature**0.5
-        return sampled
-
-    def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """KL(q || p) in nats, (...)."""
-        (mean, std), (other, spread) = self._parts(posterior), self._parts(prior)
-        ratio = std / spread
-        return (0.5 * (ratio.square() + ((mean - other) / spread).square() - 1) - ratio.log()).sum(dim=-1)
-
-    def _parts(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw = outputs.chunk(2, dim=-1)
-        return mean, F.softplus(raw) + self._MIN_STD
+        for name, known in (("stochastic", STOCHASTIC), ("recurrence", RECURRENCES), ("rewards", REWARDS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise VmcError(f"An RSSM's {name} cannot be {value!r}.", f"Choose one of {', '.join(known)}.")
 
 
 class _Along(NamedTuple):
@@ -128,13 +74,14 @@ class _Along(NamedTuple):
 
 
 class RSSM(WithOutcomes):
-    """The state is z, s and h.
+    """The state is z, s and the recurrence's memory, whose first part is h.
 
     In the real environment and along recordings, s comes from the posterior, which has seen the frame's z; in a dream
     it comes from the prior, and z from s and h. C reads z and h.
 
     What differs from the papers: it predicts V's latents, not pictures; the reward is a squared error (Huber), as in
-    the other kinds of M; in the environment's loop s is the posterior's mode, not a sample.
+    the other kinds of M, unless two-hot classes are asked for; in the environment's loop s is the posterior's mode, not
+    a sample.
     """
 
     Settings = RSSMSettings
@@ -143,33 +90,34 @@ class RSSM(WithOutcomes):
     def __init__(self, settings: RSSMSettings) -> None:
         super().__init__(settings)
         z, a, h = settings.latent_size, settings.action_size, settings.hidden_size
-        self.stochastic = (_Categorical if settings.stochastic == STOCHASTIC[0] else _Gaussian)(settings)
+        self.stochastic = _stochastic(settings)
         self.embedding = _layer(self.stochastic.size + a, h)
-        self.gru = nn.GRU(h, h, batch_first=True)
+        self.recurrence = RECURRENCES[settings.recurrence](h)
         self.prior = nn.Sequential(*_layer(h, h), nn.Linear(h, self.stochastic.num_outputs))
         self.posterior = nn.Sequential(*_layer(h + z, h), nn.Linear(h, self.stochastic.num_outputs))
         self.trunk = _layer(h + self.stochastic.size, h)
         self.latent = nn.Linear(h, 2 * z)
-        self.make_outcome_heads(h)
+        self.make_outcome_heads(h, settings.rewards)
 
     def initial(self, latents: Tensor) -> State:
-        h = torch.zeros_like(latents[:, :1]).expand(-1, self.settings.hidden_size).clone()
-        return State((latents, self._inferred(h, latents), h))
+        memory = self.recurrence.empty(latents)
+        return State((latents, self._inferred(memory[0], latents), *memory))
 
     def observe(self, state: State, actions: Tensor, latents: Tensor) -> State:
-        h = self._moved(state, actions)
-        return State((latents, self._inferred(h, latents), h))
+        memory = self._moved(state, actions)
+        return State((latents, self._inferred(memory[0], latents), *memory))
 
     def imagine(self, state: State, actions: Tensor, noise: Noise, temperature: float) -> Imagined:
         uniform, normal = self.stochastic.noise_sizes
-        h = self._moved(state, actions)
+        memory = self._moved(state, actions)
+        h = memory[0]
         numbers = noise.uniform if uniform else noise.normal[:, :normal]
         s = self.stochastic.sample(self.prior(h), numbers, temperature)
         vectors = self.trunk(torch.cat([h, s], dim=-1))
         mean, log_std = self._latent(vectors)
         sampled = mean + log_std.exp() * noise.normal[:, normal:] * temperature**0.5
         rewards, logits = self.outcomes(vectors)
-        return Imagined(State((torch.where(self._used, sampled, 0), s, h)), rewards, self.probability(logits))
+        return Imagined(State((torch.where(self._used, sampled, 0), s, *memory)), rewards, self.probability(logits))
 
     @property
     def noise_sizes(self) -> NoiseSizes:
@@ -188,7 +136,7 @@ class RSSM(WithOutcomes):
         return latents
 
     def with_latents(self, state: State, latents: Tensor) -> State:
-        return State((latents, self._inferred(state[2], latents), state[2]))
+        return State((latents, self._inferred(state[2], latents), *state[2:]))
 
     def draw_training_noise(self, batch: int, steps: int, generator: torch.Generator) -> Tensor:
         uniform, normal = self.stochastic.noise_sizes
@@ -217,17 +165,21 @@ class RSSM(WithOutcomes):
         balanced = errors + _PRIOR_SCALE * prior + _POSTERIOR_SCALE * posterior
         used = self._used.sum()
         losses = {"nll_per_dimension": batch.mean(bound) / used, "kl_balance": batch.mean(balanced - bound) / used}
-        losses |= self.outcome_losses(*self.outcomes(self.trunk(torch.cat([along.h, along.s], dim=-1))), batch)
+        vectors = self.trunk(torch.cat([along.h, along.s], dim=-1))
+        losses |= self.outcome_losses(*self.outcomes(vectors), batch)
+        if self.settings.rewards == TWO_HOT:
+            losses["reward_loss"] = self.classified_reward_loss(vectors, batch)
         return {"loss": sum(losses.values(), torch.zeros(())), **losses}, state
 
     def _along(self, batch: SequenceBatch, state: State) -> tuple[_Along, State]:
         steps = []
         for t in range(batch.actions.shape[1]):
-            h, latents = self._moved(state, batch.actions[:, t]), batch.latents[:, t + 1]
+            memory, latents = self._moved(state, batch.actions[:, t]), batch.latents[:, t + 1]
+            h = memory[0]
             outputs = self._posterior(h, latents)
             noise = None if batch.noise is None else batch.noise[:, t]
             s = self.stochastic.mode(outputs) if noise is None else self.stochastic.sample(outputs, noise)
-            state = State((latents, s, h))
+            state = State((latents, s, *memory))
             steps.append((h, s, outputs))
         h, s, posterior = (torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
         return _Along(h, s, self.prior(h), posterior), state
@@ -239,9 +191,11 @@ class RSSM(WithOutcomes):
         nll = 0.5 * (standardised.square() + log(2 * pi)) + log_std
         return torch.where(self._used, nll, 0).sum(dim=-1)
 
-    def _moved(self, state: State, actions: Tensor) -> Tensor:
-        _, s, h = state
-        return gru_step(self.gru, self.embedding(torch.cat([s, actions], dim=-1)), h)
+    def _moved(self, state: State, actions: Tensor) -> Memory:
+        """The recurrence's memory after the actions."""
+        _, s, *memory = state
+        moved: Memory = self.recurrence.step(self.embedding(torch.cat([s, actions], dim=-1)), tuple(memory))
+        return moved
 
     def _inferred(self, h: Tensor, latents: Tensor) -> Tensor:
         return self.stochastic.mode(self._posterior(h, latents))
@@ -257,6 +211,12 @@ class RSSM(WithOutcomes):
     def _used(self) -> Tensor:
         """The mask of the latent dimensions in use; all of them where it leaves none."""
         return self.latent_mask if self.latent_mask.any() else ~self.latent_mask
+
+
+def _stochastic(settings: RSSMSettings) -> Categorical | Gaussian:
+    if settings.stochastic == STOCHASTIC[0]:
+        return Categorical(settings.num_variables, settings.num_classes)
+    return Gaussian(settings.num_variables)
 
 
 def _layer(inputs: int, outputs: int) -> nn.Sequential:

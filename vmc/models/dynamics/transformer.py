@@ -15,6 +15,7 @@ from vmc.models.dynamics.mdn import MDN, MDNSettings, Memory
 # Of the slowest rotation (Su et al., 2021, "RoFormer", section 3.2.2).
 _ROTARY_BASE = 10_000.0
 _MLP_FACTOR = 4
+CONTEXT = 64
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TransformerSettings(MDNSettings):
         VmcError: a width that the heads cannot share.
     """
 
-    context: int = option(64, least=1)
+    context: int = option(CONTEXT, least=1)
     num_layers: int = option(2, least=1)
     num_heads: int = option(4, least=1)
 
@@ -103,8 +104,8 @@ class _Block(nn.Module):
         return x + self.mlp(self.mlp_norm(x)), keys, values
 
 
-class Transformer(MDN):
-    """h is the last layer's output for the newest token, which is (z, a) of one step.
+class CausalTransformer(nn.Module):
+    """Maps inputs to h along an episode, with the keys and values of past tokens as its memory.
 
     The memory is h (B, H), the keys and the values of the last `context` - 1 tokens, (B, L, S, H) each, and the number
     of tokens so far, (B, 1). A step costs the same at any length. What a token sees is `context` steps long in each
@@ -112,23 +113,25 @@ class Transformer(MDN):
     sees the cached tokens of the window before.
     """
 
-    Settings = TransformerSettings
-    settings: TransformerSettings
-
-    def make_network(self, input_size: int, hidden_size: int) -> None:
-        settings = self.settings
+    def __init__(
+        self, input_size: int, hidden_size: int, context: int = CONTEXT, num_layers: int = 2, num_heads: int = 4
+    ) -> None:
+        super().__init__()
+        self._hidden_size, self._context = hidden_size, context
         self.embedding = nn.Linear(input_size, hidden_size)
-        self.blocks = nn.ModuleList(_Block(hidden_size, settings.num_heads) for _ in range(settings.num_layers))
+        self.blocks = nn.ModuleList(_Block(hidden_size, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_size)
 
-    def empty_memory(self, latents: Tensor) -> Memory:
-        settings, nothing = self.settings, torch.zeros_like(latents[:, :1])
-        shape = settings.num_layers, settings.context - 1, settings.hidden_size
+    def empty(self, latents: Tensor) -> Memory:
+        """The memory at the first frame of B episodes, on the device of the latents (B, Z)."""
+        nothing = torch.zeros_like(latents[:, :1])
+        shape = len(self.blocks), self._context - 1, self._hidden_size
         # Not `new_zeros`, which an exported graph would hold as a constant.
         keys, values = (nothing[..., None, None].expand(-1, *shape).clone() for _ in range(2))
-        return nothing.expand(-1, settings.hidden_size).clone(), keys, values, nothing
+        return nothing.expand(-1, self._hidden_size).clone(), keys, values, nothing
 
     def unroll(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Inputs (B, T, I) to h after each step, (B, T, H), and the last memory."""
         _, keys, values, count = memory
         cached, steps = keys.shape[2], inputs.shape[1]
         positions = count + torch.arange(steps, device=inputs.device)
@@ -142,12 +145,34 @@ class Transformer(MDN):
         return h, (h[:, -1], keys, values, count + steps)
 
     def step(self, inputs: Tensor, memory: Memory) -> Memory:
+        """One step: inputs (B, I)."""
         return self.unroll(inputs[:, None], memory)[1]
 
     def _mask(self, count: Tensor, cached: int, steps: int) -> Tensor:
         """Which of the cached and new tokens each new one sees, bool (B, 1, T, S + T)."""
         new = torch.arange(steps, device=count.device)[:, None]
         seen = torch.arange(-cached, steps, device=count.device)
-        is_near = (seen <= new) & (seen > new - self.settings.context)
+        is_near = (seen <= new) & (seen > new - self._context)
         has_been = seen >= -count[:, :, None]  # the cache of a young episode is not full
         return (is_near & has_been)[:, None]
+
+
+class Transformer(MDN):
+    """h is the last layer's output for the newest token, which is (z, a) of one step; the memory is its cache."""
+
+    Settings = TransformerSettings
+    settings: TransformerSettings
+
+    def make_network(self, input_size: int, hidden_size: int) -> None:
+        settings = self.settings
+        shape = settings.context, settings.num_layers, settings.num_heads
+        self.transformer = CausalTransformer(input_size, hidden_size, *shape)
+
+    def empty_memory(self, latents: Tensor) -> Memory:
+        return self.transformer.empty(latents)
+
+    def unroll(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        return self.transformer.unroll(inputs, memory)
+
+    def step(self, inputs: Tensor, memory: Memory) -> Memory:
+        return self.transformer.step(inputs, memory)
