@@ -34,6 +34,11 @@ def dynamics_folder(run: Path) -> Path:
     return run / "mdrnn"
 
 
+def joint_folder(run: Path) -> Path:
+    """The folder of a training of V and M together in a run."""
+    return run / "joint"
+
+
 def controller_folder(run: Path) -> Path:
     """The folder of C in a run."""
     return run / "controller"

@@ -96,6 +96,8 @@ class TrainMDRNNSettings:
         learning_rate: Begin with this learning rate of Adam.
         final_lr_fraction: Let the learning rate fall linearly to this fraction of itself; 1 keeps it constant.
         sample_latents: Draw z from V's posterior (as the paper does), or use its mean. The agent does the same.
+        joint: Train V with M, on the frames: M's prediction takes the place of V's prior, and V keeps what M needs for
+            rewards and terminations (as Dreamer does). It takes as long as training V.
         no_reward_limit: Label a stretch of this many steps without a positive reward as terminated, from a quarter of
             the stretch on, so that a dream ends where an episode is lost. Without it, no stretch is labelled.
         seed: Derive the first weights, the order of the episodes and the draws of z from this seed.
@@ -111,6 +113,7 @@ class TrainMDRNNSettings:
     learning_rate: float = option(1e-3, above=0)
     final_lr_fraction: float = option(0.02, least=0)
     sample_latents: bool = option(True, group=ADVANCED)
+    joint: bool = False
     no_reward_limit: int | None = option(None, least=1)
     seed: int = option(0, least=0)
 

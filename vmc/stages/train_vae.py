@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from vmc.envs import PREPROCESSINGS, get_task
-from vmc.models.checkpoints import TRAIN_VAE, vae_folder
+from vmc.errors import VmcError
+from vmc.models.checkpoints import TRAIN_VAE, joint_folder, vae_folder
 from vmc.models.loading import load_vae, make_vision, vision_graphs, vision_info
 from vmc.models.vision import choose_vision
 from vmc.models.vision.contract import VAELoss, Vision, kl_divergence, vae_loss
@@ -20,6 +21,7 @@ from vmc.seeding import seeded_initialisation, torch_stream
 from vmc.stages.device import choose_device
 from vmc.stages.settings import TrainVAESettings
 from vmc.stages.training import FitConfig, TrainState, fit
+from vmc.storage.checkpoint import has_checkpoint
 from vmc.storage.files import locked
 from vmc.storage.frames import (
     FrameBatches,
@@ -140,6 +142,8 @@ def train_vae(
     kind = choose_vision(settings.vision, settings.env, dataset.preprocessing)
     training, validation = split_validation(dataset.episodes)
     folder = vae_folder(run)
+    if has_checkpoint(joint_folder(run), "latest"):
+        raise VmcError(f"V in {run} was trained with M (--joint): this would undo it.", "Give another --run.")
     with locked(folder):
         batches: FrameBatches
         if frame_bytes(training, dataset.frame_kind) <= settings.memory_gib * 2**30:

@@ -31,6 +31,8 @@ from vmc.storage.metrics import MetricsLog
 
 _CHECKPOINT_SECONDS = 60.0
 WAITING = "waiting_share"
+# In a group of an optimiser's parameters: its learning rate as a share of the stage's.
+LR_SHARE = "lr_share"
 # What may change when a stage is resumed: it only makes the training longer or shorter.
 _EXTENT = {"epochs", "patience"}
 # What may not change even where the data have: the weights go on.
@@ -185,7 +187,7 @@ def _set_learning_rate(trainable: Trainable, config: FitConfig, state: TrainStat
     done = (state.epoch - state.phase_start + state.unit / trainable.num_units()) / config.epochs
     share = 1 + (config.settings.final_lr_fraction - 1) * done
     for group in trainable.optimizer.param_groups:
-        group["lr"] = config.settings.learning_rate * share
+        group["lr"] = config.settings.learning_rate * share * group.get(LR_SHARE, 1)
 
 
 class Clocked(Iterator[Any]):

@@ -17,6 +17,8 @@ from vmc.models.export import export_graph
 
 # The log-variance of a latent dimension that is not in use: a standard deviation of 5e-5, as good as none.
 CERTAIN_LOG_VARIANCE = -20.0
+# Nats of a latent dimension that cost nothing (hardmaru's `vae.py`).
+KL_FLOOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def vae_loss(
     reconstruction: Tensor,
     mean: Tensor,
     log_variance: Tensor,
-    kl_floor: float = 0.5,
+    kl_floor: float = KL_FLOOR,
     error_weight: float = 1.0,
 ) -> VAELoss:
     """The evidence lower bound (Kingma & Welling 2014, equation 10), negative, with a floor under the KL.
