@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +34,7 @@ from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import keep_untrained
 from vmc.storage.checkpoint import copy_checkpoint, has_checkpoint, load_checkpoint
-from vmc.storage.files import write_json
+from vmc.storage.files import read_json, readable, write_json
 from vmc.storage.rollouts import RolloutDataset
 
 TABLE = "ablation.json"
@@ -122,7 +121,9 @@ def run_row(name: str, settings: AblationSettings) -> dict[str, Any]:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows that are there, in the table's order."""
     path = folder / TABLE
-    return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+    rows = read_json(path, "Remove it: the rows that are there are then made again.") or []
+    with readable(path, "Remove it: the rows that are there are then made again."):
+        return [{**row, "row": row["row"]} for row in rows]
 
 
 def _real_search(given: Mapping[str, Any], trained: bool = True) -> Callable[[AblationSettings, Path], Cost]:

@@ -119,9 +119,10 @@ def changed(name: str, was: Any, now: Any, absent: str = "it is not given") -> s
 
 
 def plain_type(hint: Any) -> type:
-    """`int` from `int | None`."""
+    """`int` from `int | None`, `dict` from `dict[str, int]`."""
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    hint = typing.get_origin(hint) or hint
     assert isinstance(hint, type)
     return hint
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from vmc.envs import check_env
 from vmc.errors import VmcError
 from vmc.executors import Workers, executor_settings
-from vmc.models.checkpoints import OTHER_SEED
+from vmc.models.checkpoints import OTHER_SEED, stored_values
 from vmc.models.dynamics import dynamics_class
 from vmc.models.vision import choose_vision
 from vmc.recipes import DueStage, Recipe, completed, due_stages, load_recipe, to_toml
@@ -23,7 +22,8 @@ from vmc.stages.train_controller import train_controller
 from vmc.stages.train_mdrnn import train_mdrnn
 from vmc.stages.train_vae import train_vae
 from vmc.storage.checkpoint import has_checkpoint, read_sidecar
-from vmc.storage.files import locked, replacing, sha256_of, write_json
+from vmc.storage.files import locked, read_json, readable, replacing, sha256_of, write_json
+from vmc.storage.journal import sealed, unsealed
 from vmc.storage.metrics import check_loggers
 from vmc.storage.rollouts import RolloutDataset
 
@@ -336,14 +336,11 @@ def _models(settings: PipelineSettings) -> list[str]:
 
 
 def _write_records(run: Path, records: list[StageRecord]) -> None:
-    write_json(run / _RECORDS, [vars(record) for record in records])
+    write_json(run / _RECORDS, sealed(vars(record) for record in records))
 
 
 def _read_records(run: Path) -> list[StageRecord]:
-    path = run / _RECORDS
-    if not path.exists():
-        return []
-    try:
-        return [StageRecord(**record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        raise VmcError(f"{path} is damaged.", "Remove it; the stages themselves know what they have done.") from None
+    path, way_out = run / _RECORDS, "Remove it; the stages themselves know what they have done."
+    records = read_json(path, way_out) or []
+    with readable(path, way_out):
+        return [stored_values(StageRecord, record, path) for record in unsealed(records, path, way_out)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ from vmc.models.checkpoints import (
     vae_folder,
 )
 from vmc.recipes import DEFAULT_PRESET, SMOKE_PRESET, Recipe, load_recipe, preset_of, recipe_files
+from vmc.stages.results import read_result
 from vmc.storage.checkpoint import has_checkpoint, read_sidecar
+from vmc.storage.files import read_json
 
 RESULTS = Path("results")
 RECIPE = "recipe.toml"
@@ -115,8 +116,8 @@ def random_score(env: str, folder: Path = RESULTS) -> float | None:
     for run in find_runs(folder):
         if run.env == env and run.score is not None and run.score.policy == "random":
             return run.score.mean
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        rows = json.loads((folder / "environments.json").read_text(encoding="utf-8"))
+    with suppress(VmcError, ValueError, KeyError, TypeError):
+        rows = read_json(folder / "environments.json", "")
         return next((float(row["random"]["mean"]) for row in rows if row["env"] == env), None)
     return None
 
@@ -201,8 +202,6 @@ def _is_run(path: Path) -> bool:
 
 
 def _read_test(run: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = json.loads((run / TEST).read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
+    with suppress(VmcError):
+        return read_result(run / TEST) or {}
     return {}

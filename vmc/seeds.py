@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from vmc.pipeline import PipelineSettings, run_pipeline
 from vmc.report.curves import plot_seeds
 from vmc.runs import TEST
 from vmc.stages.evaluate import summary
+from vmc.stages.results import read_result
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import write_json
 
@@ -62,7 +62,9 @@ def run_seeds(
         each = seeded(settings, seed)
         print(f"Seed {seed} ({number} of {len(seeds)}): {each.run}", file=sys.stderr, flush=True)
         run_pipeline(each, **({} if tell is None else {"tell": tell}))
-        result = json.loads((each.run / TEST).read_text(encoding="utf-8"))
+        result = read_result(each.run / TEST)
+        if result is None:
+            raise VmcError(f"There is no {each.run / TEST}: the test could not be kept.", "Run the same command again.")
         returns = [episode["episode_return"] for episode in result["episodes"]]
         episodes += returns
         rows.append({"seed": seed, "run": str(each.run), "episodes": len(returns), **summary(returns)})

@@ -1,5 +1,6 @@
 """Checkpoints are verified and replaced atomically."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -20,7 +21,8 @@ from vmc.errors import VmcError
 from vmc.storage.checkpoint import (
     SCHEMA,
     Checkpoint,
-    check_shapes,
+    Form,
+    check_forms,
     checkpoint_faults,
     has_checkpoint,
     load_checkpoint,
@@ -320,29 +322,85 @@ def test_a_kill_at_any_step_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path) 
     assert which == ["new", "old"]
 
 
-def test_check_shapes_accepts_what_fits() -> None:
-    check_shapes(Path("x"), {name: array.shape for name, array in WEIGHTS.items()}, WEIGHTS)
+FORMS = {name: Form(array.shape, str(array.dtype)) for name, array in WEIGHTS.items()}
+
+
+def test_arrays_of_the_expected_form_are_accepted() -> None:
+    check_forms(Path("x"), FORMS, WEIGHTS)
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "found", "expected"),
+    ("change", "message"),
     [
-        ({"scalar": (2,)}, "scalar", r"\(\)", r"\(2,\)"),
-        ({"layer.weight": (4, 3)}, "layer.weight", r"\(3, 4\)", r"\(4, 3\)"),
-        ({"bias": (1,)}, "bias", "None", r"\(1,\)"),
+        ({"layer.weight": Form((4, 3), "float32")}, r"layer.weight is float32 \(3, 4\); .* expects float32 \(4, 3\)"),
+        ({"layer.weight": Form((3, 4), "float64")}, r"layer.weight is float32 \(3, 4\); .* expects float64 \(3, 4\)"),
+        ({"bias": Form((1,), "float32")}, r"bias is missing; .* expects float32 \(1,\)"),
     ],
 )
-def test_check_shapes_names_the_array_and_both_shapes(
-    change: dict[str, tuple[int, ...]], name: str, found: str, expected: str
-) -> None:
-    shapes = {key: array.shape for key, array in WEIGHTS.items()} | change
-    with pytest.raises(VmcError, match=rf"some/latest.json: {name} has shape {found}; this model expects {expected}"):
-        check_shapes(Path("some/latest.json"), shapes, WEIGHTS)
+def test_another_form_is_told_with_the_array(change: dict[str, Form], message: str) -> None:
+    with pytest.raises(VmcError, match=f"some/latest.json: {message}"):
+        check_forms(Path("some/latest.json"), FORMS | change, WEIGHTS)
 
 
-def test_check_shapes_names_an_array_too_many() -> None:
-    with pytest.raises(VmcError, match=r"extra has shape \(2,\); this model expects None"):
-        check_shapes(Path("x"), {}, {"extra": np.zeros(2)})
+def test_an_array_too_many_is_told() -> None:
+    with pytest.raises(VmcError, match=r"extra is float64 \(2,\); this model expects no such array"):
+        check_forms(Path("x"), {}, {"extra": np.zeros(2)})
+
+
+def test_infinity_is_told() -> None:
+    with pytest.raises(VmcError, match=r"a holds infinity"):
+        check_forms(Path("x"), {"a": Form((1,), "float64")}, {"a": np.array([np.inf])})
+
+
+def test_nan_is_told_by_the_array(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "best", INFO, {"a": np.array([1.0, np.nan])})
+    with pytest.raises(VmcError, match=r"a holds NaN"):
+        load_checkpoint(tmp_path, "best", "vmc train-vae")
+
+
+def test_a_fact_that_is_missing_is_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "best", INFO, WEIGHTS)
+    with pytest.raises(VmcError, match=r"best.json does not say 'kind'"):
+        _ = load_checkpoint(tmp_path, "best", "vmc train-vae").info["kind"]
+
+
+def _resealed(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """A sidecar with another content and a valid hash."""
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    change(content)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": digest, **content}))
+
+
+@pytest.mark.parametrize("name", ["../best-weights.safetensors", "/etc/passwd", "a/b", "", ".."])
+def test_a_sidecar_names_files_of_its_own_folder(name: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "best", INFO, WEIGHTS)
+    _resealed(tmp_path / "best.json", lambda content: content["files"]["weights"].update(name=name))
+    with pytest.raises(VmcError, match=r"best.json is corrupt"):
+        load_checkpoint(tmp_path, "best", "vmc train-vae")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a": NaN}', '{"a": 1e999}', "[]", "null", '"text"', "\udcff"], ids=range(7)
+)
+def test_what_is_no_sidecar_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "best.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(VmcError, match=r"best.json is corrupt"):
+        load_checkpoint(tmp_path, "best", "vmc train-vae")
+
+
+def test_a_folder_in_a_files_place_is_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "best", INFO, WEIGHTS)
+    weights = next(tmp_path.glob("best-weights*"))
+    weights.unlink()
+    weights.mkdir()
+    with pytest.raises(VmcError, match=r"best-weights.* is corrupt"):
+        load_checkpoint(tmp_path, "best", "vmc train-vae")
+    (tmp_path / "best.json").unlink()
+    (tmp_path / "best.json").mkdir()
+    with pytest.raises(VmcError, match=r"best.json is corrupt"):
+        read_sidecar(tmp_path, "best", "vmc train-vae")
 
 
 def test_versions_does_without_a_package_that_goes_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,11 +139,14 @@ class Search:
         if arrays["mean"].shape != self._strategy.mean.shape:
             raise VmcError(f"The stored search has {arrays['mean'].size} parameters; this one has {self._strategy.N}.")
         _make_lazy_attributes(self._strategy)
+        is_new = values["attributes"].get("countiter") == 0  # nothing has been scored
         for key, value in {**_unplain(values["attributes"]), **arrays}.items():
             part, _, name = key.rpartition(".")
             if part not in _PARTS or not isinstance(value, np.ndarray | bool | int | float | None):
                 raise VmcError(f"The stored search holds {key}, which is no state of a search.")
             owner = _part(self._strategy, part)
+            if not (is_new and value is None):
+                _check_form(key, vars(owner).get(name), value)
             if isinstance(value, np.ndarray):
                 order: Literal["F", "C"] = "F" if key in values.get("by_columns", ()) else "C"
                 value = list(value) if type(vars(owner).get(name)) is list else np.array(value, order=order)
@@ -170,6 +173,17 @@ def _part(strategy: Any, part: str) -> Any:
     for name in filter(None, part.split(".")):
         strategy = getattr(strategy, name)
     return strategy
+
+
+def _check_form(key: str, present: Any, stored: Any) -> None:
+    """A part of a search has the form that it has in every search of this size; histories may be of any length."""
+    if isinstance(present, np.ndarray):
+        fits = isinstance(stored, np.ndarray) and (present.shape, present.dtype) == (stored.shape, stored.dtype)
+        fits = fits and bool(np.isfinite(stored).all())
+    else:
+        fits = not isinstance(stored, np.ndarray) or stored.dtype == np.float64
+    if not fits:
+        raise VmcError(f"The stored search holds a {key} of another form than a search of this size has.")
 
 
 def _make_lazy_attributes(strategy: Any) -> None:

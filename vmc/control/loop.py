@@ -15,12 +15,12 @@ from vmc.control.fitness import Fitness
 from vmc.control.selection import num_episodes, successive_halving
 from vmc.control.trainer import Array, Trainer
 from vmc.errors import VmcError
-from vmc.models.checkpoints import TRAIN_CONTROLLER, check_config, model_info, refuse_exported
+from vmc.models.checkpoints import TRAIN_CONTROLLER, check_config, model_info, refuse_exported, stored_values
 from vmc.models.controller import LinearSettings
 from vmc.progress import Progress
 from vmc.seeding import env_seed
 from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
-from vmc.storage.files import write_json
+from vmc.storage.files import readable, write_json
 from vmc.storage.metrics import MetricsLog, read_metrics
 
 # What may change when a search is resumed: it only makes the search longer or shorter.
@@ -147,14 +147,15 @@ class SearchLoop:
             return SearchState(inputs), make_trainer(None, 0)
         checkpoint = load_checkpoint(self._folder, "latest", TRAIN_CONTROLLER)
         _check_shape(checkpoint, shape)
-        state = SearchState(**checkpoint.info["state"])
+        state = stored_values(SearchState, checkpoint.info["state"], checkpoint.path)
         if state.inputs != inputs:  # another phase, which may have other settings
             state = state.next_phase(inputs)
             scratch = self._settings.init == "scratch"
             return state, make_trainer(None if scratch else _best_parameters(self._folder), state.phase)
         check_config(checkpoint, self._config, TRAIN_CONTROLLER, _EXTENT)
         trainer = make_trainer(checkpoint.weights["parameters"], state.phase)
-        trainer.restore(checkpoint.state, checkpoint.info["trainer"])
+        with readable(checkpoint.path, "Restore it from a copy, or search in another folder."):
+            trainer.restore(checkpoint.state, checkpoint.info["trainer"])
         state.finished = state.finished and self._is_over(state)
         return state, trainer
 

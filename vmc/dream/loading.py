@@ -22,14 +22,15 @@ from vmc.models.checkpoints import (
     TRAIN_MDRNN,
     controller_folder,
     dynamics_folder,
+    stored_values,
 )
 from vmc.models.dynamics.contract import WorldModel
 from vmc.models.dynamics.state import State
-from vmc.models.loading import load_dynamics, load_vae
+from vmc.models.loading import forms_of, load_dynamics, load_vae
 from vmc.models.vision.contract import Vision
 from vmc.storage.checkpoint import (
     Checkpoint,
-    check_shapes,
+    check_forms,
     has_checkpoint,
     load_checkpoint,
     read_sidecar,
@@ -87,7 +88,8 @@ def _settings(run: Path) -> DreamSettings:
     folder = controller_folder(run)
     if not has_checkpoint(folder, "best"):
         return DreamSettings()
-    return DreamSettings(**read_sidecar(folder, "best", TRAIN_CONTROLLER)["info"]["dream"])
+    info = read_sidecar(folder, "best", TRAIN_CONTROLLER)["info"]
+    return stored_values(DreamSettings, info["dream"], folder / "best.json")
 
 
 def _load_starts(run: Path, dynamics: WorldModel, checkpoint: Checkpoint, device: torch.device) -> DreamStarts:
@@ -103,7 +105,7 @@ def _load_starts(run: Path, dynamics: WorldModel, checkpoint: Checkpoint, device
     latents = torch.zeros(count, dynamics.settings.latent_size, device=device)
     expected = {"means": latents, "log_variances": latents}
     expected |= {f"state.{number}": part for number, part in enumerate(dynamics.initial(latents))}
-    check_shapes(stored.path, {name: tuple(part.shape) for name, part in expected.items()}, stored.weights)
+    check_forms(stored.path, forms_of(expected), stored.weights)
     state = State(tensors[name] for name in expected if name.startswith("state."))
     sample_latents = checkpoint.info["sample_latents"]
     return DreamStarts(dynamics, tensors["means"], tensors["log_variances"], state, sample_latents)

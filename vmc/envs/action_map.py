@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vmc.errors import VmcError
+
 if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.float32]
+_DAMAGED = "The file that holds it is damaged: restore it from a copy."
 
 
 class ActionMap(Protocol):
@@ -127,7 +130,21 @@ class OneHotActionMap:
 
 
 def action_map_from_json(content: Mapping[str, Any]) -> ActionMap:
-    """The action map that `to_json` described."""
-    if "one_hot" in content:
-        return OneHotActionMap(content["one_hot"])
-    return BoxActionMap(**{name: np.array(values, np.float32) for name, values in content.items()})
+    """The action map that `to_json` described.
+
+    Raises:
+        VmcError: it is none.
+    """
+    try:
+        if "one_hot" in content:
+            if type(content["one_hot"]) is int and content["one_hot"] > 0:
+                return OneHotActionMap(content["one_hot"])
+            raise ValueError
+        arrays = {name: np.array(values, np.float32) for name, values in content.items()}
+        found = BoxActionMap(**arrays)
+    except (TypeError, ValueError):
+        raise VmcError(f"This is no map of actions: {str(content)[:80]}.", _DAMAGED) from None
+    is_one = len({array.shape for array in arrays.values()}) == 1 and found.low.ndim == 1 and found.size > 0
+    if not (is_one and all(np.isfinite(array).all() for array in arrays.values())):
+        raise VmcError(f"This is no map of actions: {str(content)[:80]}.", _DAMAGED)
+    return found

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vmc.config import changed
+from vmc.config import OptionError, changed, make_checked
 from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings, PlannerSettings
-from vmc.storage.checkpoint import Checkpoint, check_shapes, has_checkpoint, load_checkpoint, read_sidecar
+from vmc.storage.checkpoint import Checkpoint, Form, check_forms, has_checkpoint, load_checkpoint, read_sidecar
 
 Settings = TypeVar("Settings")
 TRAIN_VAE, TRAIN_MDRNN, TRAIN_CONTROLLER = "vmc train-vae", "vmc train-mdrnn", "vmc train-controller"
 # Beside M's checkpoints: moments for dreams to begin at.
 STARTS = "starts"
+_DAMAGED = "Restore it from a copy, or train in another folder."
 OTHER_SEED = "A new seed needs its own --run and --data; where they are left out, `--seed` names them."
 
 
@@ -100,13 +101,17 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
         if checkpoint.info[key] != other.sha256:
             raise _mismatch(checkpoint, "C", model, other, checkpoint.info[key], TRAIN_CONTROLLER)
     settings = stored_settings(LinearSettings, checkpoint)
-    check_shapes(checkpoint.path, {"parameters": (settings.num_parameters,)}, checkpoint.weights)
+    # An old export has rounded them.
+    kind = "float32" if checkpoint.weights.get("parameters", np.zeros(0)).dtype == np.float32 else "float64"
+    check_forms(checkpoint.path, {"parameters": Form((settings.num_parameters,), kind)}, checkpoint.weights)
     parameters, digest, dream = checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"]
     stored = checkpoint.info.get("planning")
     if stored is None:
         return StoredController(settings, parameters, digest, dream, None)
     digest = sha256(f"{digest} {json.dumps(stored, sort_keys=True)}".encode()).hexdigest()
-    return StoredController(settings, parameters, digest, dream, PlannerSettings(**stored))
+    return StoredController(
+        settings, parameters, digest, dream, stored_values(PlannerSettings, stored, checkpoint.path)
+    )
 
 
 def require_finished(folder: Path, command: str) -> None:
@@ -159,10 +164,21 @@ def stored_settings(kind: type[Settings], checkpoint: Checkpoint) -> Settings:
     Raises:
         VmcError: it holds those of another kind of model.
     """
+    return stored_values(kind, checkpoint.info["model"], checkpoint.path)
+
+
+def stored_values(kind: type[Settings], values: Any, path: Path) -> Settings:
+    """A dataclass from what a file says of it.
+
+    Raises:
+        VmcError: a value that is missing, unknown, of another type or out of bounds.
+    """
+    if not isinstance(values, dict):
+        raise VmcError(f"{path} holds no settings of a {kind.__name__}.", _DAMAGED)
     try:
-        return kind(**checkpoint.info["model"])
-    except (KeyError, TypeError):
-        raise VmcError(f"{checkpoint.path} holds no settings of a {kind.__name__}.") from None
+        return make_checked(kind, values)
+    except OptionError as error:
+        raise VmcError(f"{path} holds no settings of a {kind.__name__}: {error.problem}", _DAMAGED) from None
 
 
 def _finite(checkpoint: Checkpoint) -> Checkpoint:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vmc.config import option
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -41,10 +43,10 @@ class LinearSettings:
         hidden_units: tanh units between inputs and outputs; 0 is linear, the paper's "V only" row has 40.
     """
 
-    inputs: str
-    input_size: int
-    action_size: int
-    hidden_units: int = 0
+    inputs: str = option(choices=INPUTS)
+    input_size: int = option(least=1)
+    action_size: int = option(least=1)
+    hidden_units: int = option(0, least=0)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
@@ -70,10 +72,10 @@ class PlannerSettings:
         temperature: of these dreams.
     """
 
-    plan_steps: int
-    plan_iterations: int
-    plan_candidates: int
-    temperature: float
+    plan_steps: int = option(least=1)
+    plan_iterations: int = option(least=1)
+    plan_candidates: int = option(least=4)
+    temperature: float = option(above=0)
 
 
 class LinearController:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vmc.config import OptionError, make_checked
 from vmc.errors import VmcError
@@ -18,7 +19,7 @@ from vmc.models.dynamics.contract import WorldModel
 from vmc.models.vision import vision_class
 from vmc.models.vision.contract import Vision
 from vmc.models.vision.encoder import ENCODER
-from vmc.storage.checkpoint import Checkpoint, check_shapes
+from vmc.storage.checkpoint import Checkpoint, Form, check_forms
 from vmc.storage.rollouts import FrameKind
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -111,10 +112,16 @@ def load_weights(module: Module, checkpoint: Checkpoint) -> Module:
     Raises:
         VmcError: names the first array that does not fit, with the expected and the found shape.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    check_shapes(checkpoint.path, expected, checkpoint.weights)
+    check_forms(checkpoint.path, forms_of(module.state_dict()), checkpoint.weights)
     module.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.weights.items()})
     return module.eval().requires_grad_(False)
+
+
+def forms_of(tensors: Mapping[str, Tensor]) -> dict[str, Form]:
+    """The shapes and types of tensors, as NumPy names them."""
+    return {
+        name: Form(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")) for name, tensor in tensors.items()
+    }
 
 
 def arrays_of(module: nn.Module) -> dict[str, np.ndarray[Any, Any]]:

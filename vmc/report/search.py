@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from vmc.errors import VmcError
 from vmc.storage.files import read_json
+from vmc.storage.journal import unsealed
 from vmc.storage.metrics import read_metrics
 
 # Where episodes are played, and how a figure says that.
@@ -108,7 +109,7 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
         return []
     if not isinstance(records, list) or not all(isinstance(each, dict) and each.keys() >= _KEYS for each in records):
         raise VmcError(f"{path} is damaged.", _WITHOUT_RECORDS)
-    return records
+    return unsealed(records, path, _WITHOUT_RECORDS)
 
 
 def _scored_in(place: str) -> Callable[[dict[str, Any]], bool]:

@@ -15,11 +15,11 @@ from vmc.report.faithfulness import draw_faithfulness
 from vmc.report.pixels import array_uri, file_uri
 from vmc.report.svg import inline_svg
 from vmc.run_report import commands
-from vmc.run_report.files import RunFiles, readable, rounded, told
+from vmc.run_report.files import RunFiles, rounded, told
 from vmc.stages.faithfulness import REPORT
 from vmc.stages.film import FilmStep
 from vmc.stages.filmstrip import film_strip
-from vmc.storage.files import read_json
+from vmc.storage.files import read_json, readable
 
 _WIDTH = 2 * 900  # pixels of all moments: twice what a wide screen shows
 _MOMENTS = (

@@ -18,8 +18,10 @@ from vmc.report.curves import (
 from vmc.report.scores import draw_returns
 from vmc.report.svg import inline_svg
 from vmc.run_report import commands
-from vmc.run_report.files import RunFiles, read_test, readable, rounded
+from vmc.run_report.files import RunFiles, rounded
 from vmc.stages.provenance import PARTS
+from vmc.stages.results import read_result
+from vmc.storage.files import readable
 from vmc.storage.metrics import read_metrics
 
 _MOVE_AWAY = "Move it away: only the curves before are lost."
@@ -61,7 +63,7 @@ def _another_c(files: RunFiles) -> Iterator[Block]:
 
 
 def _dreamed_score(files: RunFiles) -> Iterator[Block]:
-    dreamed = read_test(files.path / "test-dream.json")
+    dreamed = read_result(files.path / "test-dream.json")
     if dreamed is not None:
         low, high = dreamed["ci95"]
         yield Text(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from vmc.report.search import Search
 from vmc.run_report.origin import Origin, read_origin
 from vmc.runs import RECIPE, TEST, env_of, require_run
 from vmc.stages.provenance import Model, read_models
-from vmc.stages.results import CONTROLLER
-from vmc.storage.files import read_json
-
-_AGAIN = "Run `vmc test` again."
+from vmc.stages.results import CONTROLLER, read_result
+from vmc.storage.files import readable
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class RunFiles:
             costs, origin = read_costs(run, search), read_origin(run, env, search.records)
         if env is None and origin is not None:
             env = origin.recipe.env
-        return cls(run, env, read_test(run / TEST), search, costs, read_models(run), origin, published(env))
+        return cls(run, env, read_result(run / TEST), search, costs, read_models(run), origin, published(env))
 
     @property
     def name(self) -> str:
@@ -90,36 +88,6 @@ class RunFiles:
     def test_seed(self) -> int:
         """The seed of the test episodes; 0 without a test."""
         return 0 if self.test is None else int(self.test["config"]["seed"])
-
-
-def read_test(path: Path) -> dict[str, Any] | None:
-    """A result of `vmc test`, None where there is none.
-
-    Raises:
-        VmcError: it is damaged.
-    """
-    result = read_json(path, _AGAIN)
-    if result is None:
-        return None
-    with readable(path, _AGAIN):
-        numbers = [result["mean"], result["std"], *result["ci95"], result["min"], result["max"]]
-        numbers += [episode[name] for episode in result["episodes"] for name in ("episode_return", "episode_length")]
-        texts = [result["env"], result["config"]["seed"], result["versions"].items(), result["dream"]]
-        low, high = result["ci95"]
-        if not result["episodes"] or not all(map(_is_number, numbers)) or None in texts:
-            raise ValueError
-        if not low <= result["mean"] <= high or not all(isinstance(each, str) for each in result["versions"].values()):
-            raise ValueError
-    return dict(result)
-
-
-@contextmanager
-def readable(path: Path, way_out: str) -> Iterator[None]:
-    """Tells that a file does not hold what it should, where it cannot be used."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
-        raise VmcError(f"{path} is damaged: it does not hold what it should.", way_out) from None
 
 
 def published(env: str | None) -> Published | None:

@@ -9,7 +9,8 @@ from vmc.report.blocks import Block, Cell, Missing, Number, Section, Table, Text
 from vmc.report.costs import StageCost
 from vmc.report.tables import duration
 from vmc.run_report import commands
-from vmc.run_report.files import RunFiles, readable, rounded
+from vmc.run_report.files import RunFiles, rounded
+from vmc.storage.files import readable
 
 _COUNTED = (
     "Real frames are those of the environment: data, search and validation. The test's episodes cost {} frames more."

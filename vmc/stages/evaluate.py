@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from math import sqrt
@@ -22,25 +21,24 @@ from vmc.episode import EpisodeResult, Limits, run_episode
 from vmc.errors import VmcError
 from vmc.executors import Worker, Workers, make_executor
 from vmc.models.agent import Body, load_body
-from vmc.models.checkpoints import StoredController, load_controller
+from vmc.models.checkpoints import StoredController, controller_folder, load_controller, stored_values
 from vmc.policies import POLICIES
 from vmc.progress import Progress
 from vmc.seeding import env_seed, stream
 from vmc.stages.dreaming import DreamSource, dream_fitness
-from vmc.stages.results import CONTROLLER, Kept, keep, keep_table
+from vmc.stages.results import CONTROLLER, Kept, keep, keep_table, write_result
 from vmc.stages.seed_uses import count_use
 from vmc.stages.settings import EvaluateSettings
 from vmc.storage.checkpoint import versions
 from vmc.storage.files import (
     CannotWriteError,
     check_replaceable,
-    explained_os_errors,
-    read_json_lines,
-    replacing,
-    write_json,
 )
+from vmc.storage.journal import Journal, read_journal
 
 Row = dict[str, Any]
+_ROW = {"seed": int, "episode_return": float, "episode_length": int}
+_REMOVE = "Remove it; its episodes are run again."
 
 
 class Evaluation(NamedTuple):
@@ -80,7 +78,7 @@ def evaluate_and_keep(
     result, own_dream = _evaluate(settings, data, run, device_name, workers)
     if path is None:
         return Evaluation(result, keep(result, run, own_dream))
-    write_json(path, result)
+    write_result(path, result)
     return Evaluation(result, Kept(path))
 
 
@@ -146,7 +144,8 @@ def evaluate_temperatures(
 
 def dream_settings(settings: Any, controller: StoredController) -> DreamSettings:
     """The dream that was asked for; what was not given is as in the search that found C."""
-    return DreamSettings(**pick(DreamSettings, settings, DreamSettings(**controller.dream)))
+    own = stored_values(DreamSettings, controller.dream, controller_folder(Path()) / "best.json")
+    return DreamSettings(**pick(DreamSettings, settings, own))
 
 
 # Student's t for a 95% interval, by degrees of freedom from 1 on. With more values the normal one is near enough.
@@ -176,9 +175,10 @@ def _in_reality(
     """Runs the episodes that are not yet in the journal of this policy under these limits."""
     limits = Limits(max_steps=settings.max_steps)
     if controller is None:
-        journal = _Journal(run / f"test-{settings.policy}-episodes.jsonl", f"{settings.policy} {settings.env} {limits}")
+        path = run / f"test-{settings.policy}-episodes.jsonl"
+        journal = _Finished(path, f"{settings.policy} {settings.env} {limits}")
     else:
-        journal = _Journal(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
+        journal = _Finished(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
     make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
     if body is None or controller is None:
@@ -212,7 +212,7 @@ class _PolicyWorker:
         self._env.close()
 
 
-class _Journal:
+class _Finished:
     """Finished episodes of a test, a line each, so that a killed test goes on where it was.
 
     In a folder that cannot be written they are only remembered.
@@ -226,37 +226,34 @@ class _Journal:
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        self._path, self._is_writable = path, True
         policy = key.split(maxsplit=1)[0]
-        blocks = {name: rows for name, rows in _read_journal(path).items() if name.startswith(f"{policy} ")}
+        blocks = {name: rows for name, rows in _read_finished(path).items() if name.startswith(f"{policy} ")}
         self.rows = blocks.pop(key, {})
         kept = [line for name, rows in [*blocks.items(), (key, self.rows)] for line in ({"key": name}, *rows.values())]
-        with self._if_writable(), replacing(path) as partial_path:
-            partial_path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._journal: Journal | None = None
+        with suppress(CannotWriteError):
+            self._journal = Journal(path, kept)
 
     def append(self, row: Row) -> None:
         self.rows[row["seed"]] = row
-        if self._is_writable:
-            with self._if_writable(), explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-    @contextmanager
-    def _if_writable(self) -> Iterator[None]:
-        try:
-            yield
-        except CannotWriteError:
-            self._is_writable = False
+        if self._journal is not None:
+            try:
+                self._journal.append(row)
+            except CannotWriteError:
+                self._journal = None
 
 
-def _read_journal(path: Path) -> dict[str, dict[int, Row]]:
+def _read_finished(path: Path) -> dict[str, dict[int, Row]]:
     """The episodes of each key, by their seeds."""
     blocks: dict[str, dict[int, Row]] = {}
     rows: dict[int, Row] = {}
-    for line in read_json_lines(path, "Remove it; its episodes are run again."):
-        if "key" in line:
+    for line in read_journal(path, _REMOVE, without=False):
+        if type(line.get("key")) is str:
             rows = blocks.setdefault(line["key"], {})
-        else:
+        elif {name: type(value) for name, value in line.items()} == _ROW:
             rows[line["seed"]] = line
+        else:
+            raise VmcError(f"{path} is damaged: a line is no episode.", _REMOVE)
     return blocks
 
 

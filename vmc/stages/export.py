@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from vmc.models.checkpoints import (
 from vmc.report.card import write_card
 from vmc.stages.seed_uses import copy_uses
 from vmc.storage.checkpoint import Arrays, Checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.files import read_json
 
 # M's states are half of what is left of the ten megabytes; a dream needs a few places to begin, not all.
 _MOST_STARTS = 128
@@ -77,7 +77,7 @@ def describe_copy(run: Path, copy: Path, test: dict[str, Any]) -> Path:
     if controller.planning is not None:
         models.append(f"planner: {_shape(asdict(controller.planning))}")
     record = run / "run.json"
-    records = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
+    records = read_json(record, "Remove it: the card is then made without it.") or []
     path = copy / "README.md"
     write_card(path, copy.name, test, models, records)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,8 +13,10 @@ import numpy as np
 
 from vmc.errors import VmcError
 from vmc.models.checkpoints import STARTS, dynamics_checkpoint, load_controller, vae_checkpoint
+from vmc.stages.results import read_result
 from vmc.storage.checkpoint import checkpoint_faults, load_checkpoint
-from vmc.storage.files import read_json_lines
+from vmc.storage.files import read_json
+from vmc.storage.journal import read_journal
 from vmc.storage.rollouts import RolloutDataset, check_shard
 
 _FOLDERS = {"vae": "V", "mdrnn": "M", "controller": "C"}
@@ -174,28 +175,22 @@ def _hdf5(path: Path) -> Iterator[str]:
 
 def _json(path: Path) -> Iterator[str]:
     """Nothing is told of a file that can be read."""
-    try:
-        if path.exists():
-            json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise VmcError(f"{path} is no JSON.", "Move it away, and run its stage again.") from None
+    read_json(path, "Move it away, and run its stage again.")
     yield from ()
 
 
 def _json_lines(path: Path) -> Iterator[str]:
     """Nothing is told of a file that can be read."""
-    read_json_lines(path, "Move it away, and run its stage again.")
+    read_journal(path, "Move it away, and run its stage again.")
     yield from ()
 
 
 def _score(path: Path) -> Iterator[str]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        where = "in the dream" if result["dream"] else f"on {result['env']}"
-        count = len(result["episodes"])
-    except (ValueError, KeyError, TypeError):
-        raise VmcError(f"{path} is no result of `vmc test`.", "Run `vmc test` again.") from None
-    yield f"{path}: {result['mean']:.1f} ± {result['std']:.1f} over {count} episodes {where}"
+    result = read_result(path)
+    if result is None:
+        raise VmcError(f"There is nothing at {path}.")
+    where = "in the dream" if result["dream"] else f"on {result['env']}"
+    yield f"{path}: {result['mean']:.1f} ± {result['std']:.1f} over {len(result['episodes'])} episodes {where}"
 
 
 def _short(value: Any) -> str:

@@ -6,19 +6,25 @@ what is there tells more about the same C. Then it goes to a name that says what
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vmc.dream.settings import DreamSettings
+from vmc.errors import VmcError
 from vmc.models.checkpoints import controller_folder
 from vmc.storage.checkpoint import has_checkpoint
-from vmc.storage.files import CannotWriteError, explained_os_errors, write_json
+from vmc.storage.files import CannotWriteError, explained_os_errors, read_json, readable, write_json
+from vmc.storage.journal import sealed, unsealed
 
 Result = Mapping[str, Any]
 CONTROLLER = "controller"
+_AGAIN = "Remove it, and run `vmc test` again."
 _LIMITS = {False: ["max_steps"], True: [field.name for field in fields(DreamSettings)]}
 
 
@@ -75,12 +81,17 @@ def terms_of(result: Result, own_dream: Mapping[str, Any]) -> Terms:
     return Terms(result["controller"], policy, config["seed"], dream, len(result["episodes"]), limits)
 
 
+def write_result(path: Path, result: Result) -> None:
+    """Writes a result with its hash."""
+    write_json(path, sealed([result])[0])
+
+
 def keep(result: Result, run: Path, own_dream: Mapping[str, Any]) -> Kept:
     """Writes a result into the run's folder, and leaves a better one alone."""
     own, new = run / ("test-dream.json" if result["dream"] else "test.json"), terms_of(result, own_dream)
     try:
         path, note = _place(own, new, own_dream)
-        write_json(path, result)
+        write_result(path, result)
     except CannotWriteError as error:
         return Kept(None, f"The result is not kept. {error.problem} Give --json FILE to write it elsewhere.")
     return Kept(path, note)
@@ -90,8 +101,8 @@ def keep_table(table: Sequence[Result], run: Path) -> Kept:
     """Writes a table of temperatures to `test-temperatures.json`, and leaves a better one of the same C alone."""
     path, note, new = run / "test-temperatures.json", None, _table_terms(table)
     try:
-        old = _table_terms(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        old = _table_terms(read_json(path, _AGAIN))
+    except (VmcError, ValueError, KeyError, TypeError, IndexError):
         old = None
     if old is not None and old.controller == new.controller and not new.holds(old):
         own, path = path, path.with_name(new.file_name)
@@ -133,9 +144,42 @@ def _table_terms(table: Sequence[Result]) -> _TableTerms:
     return _TableTerms(table[0]["controller"], config["seed"], config["episodes"], values)
 
 
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A result of `vmc test`; None where there is none.
+
+    Raises:
+        VmcError: it is damaged: it is not the one that was written, or its figures are not those of its episodes.
+    """
+    found = read_json(path, _AGAIN)
+    if found is None:
+        return None
+    with readable(path, _AGAIN):
+        (result,) = unsealed([found], path, _AGAIN)
+        returns = [episode["episode_return"] for episode in result["episodes"]]
+        numbers = [*returns, *(episode["episode_length"] for episode in result["episodes"])]
+        figures = {"mean": np.mean(returns), "std": np.std(returns, ddof=1), "min": min(returns), "max": max(returns)}
+        low, high = result["ci95"]
+        texts = [result["env"], *result["versions"].values()]
+        if (
+            not all(map(_is_number, [*numbers, low, high, result["config"]["seed"]]))
+            or not low <= result["mean"] <= high
+        ):
+            raise ValueError
+        if not all(isinstance(text, str) for text in texts) or not isinstance(result["dream"], bool):
+            raise ValueError
+        if not all(math.isclose(result[name], value, rel_tol=1e-6, abs_tol=1e-9) for name, value in figures.items()):
+            raise ValueError
+        terms_of(result, {})
+    return result
+
+
 def own_result(run: Path) -> dict[str, Any] | None:
     """What `test.json` holds; None where there is none, or it is damaged."""
     return _read(run / "test.json")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _place(own: Path, new: Terms, own_dream: Mapping[str, Any]) -> tuple[Path, str | None]:
@@ -168,9 +212,6 @@ def _same(old: Terms, new: Terms) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        terms_of(result, {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return dict(result)
+    with suppress(VmcError):
+        return read_result(path)
+    return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from vmc.errors import VmcError
-from vmc.storage.files import CannotWriteError, read_json, write_json
+from vmc.storage.files import CannotWriteError, read_json, readable, write_json
 
 FILE = "seed-uses.json"
 _WAY_OUT = "Remove it; the uses before are then forgotten."
@@ -27,17 +26,27 @@ def count_use(run: Path, env: str, seed: int, controller: str) -> int:
         VmcError: the file is damaged.
     """
     path = run / FILE
-    noted = read_json(path, _WAY_OUT) if path.exists() else {}
-    try:
-        met = noted.setdefault(env, {}).setdefault(str(seed), [])
-        is_known = controller in met
-    except (AttributeError, TypeError):
-        raise VmcError(f"{path} is damaged.", _WAY_OUT) from None
-    if not is_known:
+    noted = _noted(path)
+    met = noted.setdefault(env, {}).setdefault(str(seed), [])
+    if controller not in met:
         met.append(controller)
         with suppress(CannotWriteError):
             write_json(path, noted)
     return len(met)
+
+
+def _noted(path: Path) -> dict[str, dict[str, list[str]]]:
+    """The hashes of the Cs, by environment and test seed."""
+    noted = read_json(path, _WAY_OUT) or {}
+    with readable(path, _WAY_OUT):
+        hashes = [each for seeds in noted.values() for met in seeds.values() for each in met]
+        if not all(isinstance(each, str) for each in hashes) or not all(map(_is_list, noted.values())):
+            raise ValueError
+    return dict(noted)
+
+
+def _is_list(seeds: dict[str, object]) -> bool:
+    return all(isinstance(met, list) for met in seeds.values())
 
 
 def copy_uses(run: Path, to: Path) -> None:

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from vmc.errors import VmcError
-from vmc.models.checkpoints import check_config, refuse_exported
-from vmc.models.loading import load_weights
+from vmc.models.checkpoints import check_config, refuse_exported, stored_values
+from vmc.models.loading import forms_of, load_weights
 from vmc.progress import Progress
-from vmc.storage.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.checkpoint import Checkpoint, check_forms, has_checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.files import write_json
 from vmc.storage.metrics import MetricsLog
 
@@ -289,7 +289,7 @@ def _resume(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState
     if not has_checkpoint(folder, "latest"):
         return TrainState(config.inputs)
     checkpoint = load_checkpoint(folder, "latest", config.command)
-    state = TrainState(**checkpoint.info["state"])
+    state = stored_values(TrainState, checkpoint.info["state"], checkpoint.path)
     other_data = state.inputs != config.inputs
     free = config.settings_dict.keys() - _SHAPE if other_data else _EXTENT
     check_config(checkpoint, config.settings_dict, config.command, free)
@@ -318,6 +318,11 @@ def _optimizer_arrays(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    if checkpoint.state:  # the state of before the first step is empty
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        moments = {f"{n}.{name}": each for n, each in enumerate(parameters) for name in ("exp_avg", "exp_avg_sq")}
+        steps = {f"{number}.step": torch.zeros(()) for number in range(len(parameters))}
+        check_forms(checkpoint.path, forms_of(moments | steps), checkpoint.state)
     state: dict[int, dict[str, Tensor]] = {}
     for key, array in checkpoint.state.items():
         parameter, name = key.split(".")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +27,25 @@ from threadpoolctl import threadpool_info
 
 from vmc.errors import VmcError
 from vmc.extras import VERSION
-from vmc.storage.files import write_bytes, write_json
+from vmc.storage.files import parse_json, write_bytes, write_json
 
 SCHEMA = 2
 Arrays = Mapping[str, npt.NDArray[Any]]
 # The kinds of files that hold arrays; all others are graphs.
 _KINDS = ("weights", "state")
 _ARRAYS, _GRAPH = ".safetensors", ".onnx"
+_NAME = re.compile(r"[\w-][\w.-]*")
+
+
+class Facts(dict[str, Any]):
+    """A sidecar's `info`. A fact that is missing is told with the file's name."""
+
+    def __init__(self, content: Mapping[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise VmcError(f"{self.path} does not say {name!r}.", "Restore it from a copy, or train in another folder.")
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ def copy_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
     Raises:
         VmcError: the folder cannot be written or the disk is full.
     """
-    files = json.loads(checkpoint.path.read_text(encoding="utf-8"))["files"].values()
+    files = read_sidecar(checkpoint.path.parent, checkpoint.path.stem, "vmc")["files"].values()
     for name in [*(file["name"] for file in files), checkpoint.path.name]:  # the sidecar is the commit, so it is last
         write_bytes(directory / name, (checkpoint.path.parent / name).read_bytes())
 
@@ -170,18 +183,28 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
         hint = _way_out(path, command) if goes_on else f"Run `{command}` first."
         raise VmcError(f"There is no checkpoint {path}.", hint)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = dict(parse_json(path.read_text(encoding="utf-8")))
         digest = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise corrupt(path, command) from None
     if content.get("schema") != SCHEMA:
         raise VmcError(
             f"{path} has checkpoint schema {content.get('schema')}; this vmc reads schema {SCHEMA}.",
             "Use the vmc version that wrote it, or train again in another folder.",
         )
-    if digest != _digest(content):
+    if digest != _digest(content) or not _is_whole(content):
         raise corrupt(path, command)
-    return dict(content)
+    return content | {"info": Facts(content["info"], path)}
+
+
+def _is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether a sidecar has what every sidecar has. The names of its files are names, not paths."""
+    files, info = content.get("files"), content.get("info")
+    if not (isinstance(info, dict) and isinstance(files, dict) and "weights" in files):
+        return False
+    entries = [file for file in files.values() if isinstance(file, dict)]
+    names = [file[key] for file in entries for key in ("name", "sha256") if isinstance(file.get(key), str)]
+    return len(names) == 2 * len(files) and all(_NAME.fullmatch(name) for name in names)
 
 
 def corrupt(path: Path, command: str) -> VmcError:
@@ -204,15 +227,27 @@ def _way_out(sidecar: Path, command: str) -> str:
     return f"Restore it from a copy, or remove {removed} in {sidecar.parent} and run `{command}` again."
 
 
-def check_shapes(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Arrays) -> None:
-    """Raises a `VmcError` that names the first array that is missing, unexpected or of another shape."""
-    for name in expected.keys() | weights.keys():
-        found = weights[name].shape if name in weights else None
+class Form(NamedTuple):
+    """The shape and the type of an array."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
+
+def check_forms(path: Path, expected: Mapping[str, Form], arrays: Arrays) -> None:
+    """Raises a `VmcError` that names the first array that is missing, unexpected, infinite or of another form."""
+    for name in sorted(expected.keys() | arrays.keys()):
+        found = Form(arrays[name].shape, str(arrays[name].dtype)) if name in arrays else None
         if found != expected.get(name):
             raise VmcError(
-                f"{path}: {name} has shape {found}; this model expects {expected.get(name)}.",
+                f"{path}: {name} is {found or 'missing'}; this model expects {expected.get(name, 'no such array')}.",
                 "The checkpoint belongs to a model with other settings; see `vmc inspect`.",
             )
+        if not np.isfinite(arrays[name]).all():
+            raise VmcError(f"{path}: {name} holds infinity.", "Restore it from a copy, or train in another folder.")
 
 
 def _serialised(arrays: Arrays) -> bytes:
@@ -232,7 +267,10 @@ def _read(sidecar: Path, file: dict[str, Any], command: str) -> bytes:
     path = sidecar.parent / file["name"]
     if not path.exists():
         raise VmcError(f"{path} is missing, but {sidecar.name} names it.", _way_out(sidecar, command))
-    data: bytes = path.read_bytes()
+    try:
+        data: bytes = path.read_bytes()
+    except OSError:
+        raise corrupt(path, command) from None
     if hashlib.sha256(data).hexdigest() != file["sha256"]:
         raise corrupt(path, command)
     return data
@@ -241,8 +279,11 @@ def _read(sidecar: Path, file: dict[str, Any], command: str) -> bytes:
 def _arrays(path: Path, data: bytes) -> dict[str, npt.NDArray[Any]]:
     try:
         arrays = load(data)
-    except SafetensorError as error:
-        raise VmcError(f"{path} is not a safetensors file: {error}.") from None
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:  # a KeyError for a type that NumPy lacks
+        raise VmcError(f"{path} is no safetensors file that NumPy can read: {error}.") from None
+    for name, array in arrays.items():
+        if np.isnan(array).any():
+            raise VmcError(f"{path}: {name} holds NaN.", "Restore it from a copy, or train again in another folder.")
     # Exported weights are float16 to save space; the models compute in float32.
     return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 

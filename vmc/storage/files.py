@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -79,33 +80,46 @@ def remove_partials(directory: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read_json_lines(path: Path, way_out: str) -> list[dict[str, Any]]:
-    """Reads the JSON objects of a file, one a line; none if there is no file. Ignores a last line that is cut short.
-
-    Raises:
-        VmcError: a line is no JSON object; `way_out` says what to do.
-    """
-    if not path.exists():
-        return []
+def parse_json(text: str) -> Any:
+    """As `json.loads`. Raises a `ValueError` also for NaN, infinity, and what is nested too deeply."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [dict(json.loads(line)) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError, TypeError):
-        raise VmcError(f"{path} is damaged.", way_out) from None
+        return json.loads(text, parse_constant=_not_json, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _not_json(text: str) -> float:
+    raise ValueError(f"JSON has no {text}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
 
 
 def read_json(path: Path, way_out: str) -> Any:
     """Reads a JSON file; None if there is none.
 
     Raises:
-        VmcError: it is no JSON; `way_out` says what to do.
+        VmcError: it cannot be read, or is no JSON; `way_out` says what to do.
     """
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise VmcError(f"{path} is damaged.", way_out) from None
+
+
+@contextmanager
+def readable(path: Path, way_out: str) -> Iterator[None]:
+    """Tells that a file does not hold what it should, where it cannot be used."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError):
+        raise VmcError(f"{path} is damaged: it does not hold what it should.", way_out) from None
 
 
 def check_replaceable(path: Path, keys: Set[str]) -> None:
@@ -113,7 +127,7 @@ def check_replaceable(path: Path, keys: Set[str]) -> None:
     if not path.exists():
         return
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         value = None
     if not isinstance(value, dict) or not keys <= value.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from vmc.storage.files import replacing_hdf5
 
-SCHEMA = 2
+SCHEMA = 3
 _FIELDS = ("means", "log_variances", "actions", "rewards", "index", "lengths", "terminated")
 Floats = npt.NDArray[np.float32]
 
@@ -102,16 +103,27 @@ def write_latents(path: Path, latents: Latents, vae: str, digests: Sequence[str]
             values = getattr(latents, name)
             file.create_dataset(name, data=values, chunks=(min(len(values), 4096), *values.shape[1:]), fletcher32=True)
         file.create_dataset("digests", data=np.array(digests, "S64"), fletcher32=True, chunks=True)
-        file.attrs.update(schema=SCHEMA, vae=vae)
+        file.attrs.update(schema=SCHEMA, vae=vae, sha256=_digest(latents, digests))
 
 
 def read_latents(path: Path, vae: str) -> tuple[Latents, list[str]] | None:
     """The latents that this very V made, with their episodes' digests; None where there are none or damaged ones."""
     try:
         with h5py.File(path, "r") as file:
-            if dict(file.attrs) != {"schema": SCHEMA, "vae": vae}:
+            if (file.attrs["schema"], file.attrs["vae"]) != (SCHEMA, vae):
                 return None
             digests = [digest.decode() for digest in file["digests"][:]]
-            return Latents(**{name: file[name][:] for name in _FIELDS}), digests
-    except (OSError, KeyError):
+            latents = Latents(**{name: file[name][:] for name in _FIELDS})
+            return (latents, digests) if file.attrs["sha256"] == _digest(latents, digests) else None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError):
         return None
+
+
+def _digest(latents: Latents, digests: Sequence[str]) -> str:
+    """A hash of all that is kept, with the types and shapes of the arrays."""
+    hasher = hashlib.sha256(" ".join(digests).encode())
+    for name in _FIELDS:
+        array = np.ascontiguousarray(getattr(latents, name))
+        hasher.update(f"{name} {array.dtype} {array.shape}".encode())
+        hasher.update(array.data)
+    return hasher.hexdigest()

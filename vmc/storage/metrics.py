@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,10 @@ from typing import Any, Protocol
 from vmc.config import did_you_mean
 from vmc.errors import VmcError
 from vmc.extras import missing, require
-from vmc.storage.files import explained_os_errors, read_json_lines, replacing
+from vmc.storage.files import read_json, replacing
+from vmc.storage.journal import Journal, read_journal
+
+METRICS = "metrics.jsonl"
 
 
 class MetricsLog:
@@ -33,17 +35,15 @@ class MetricsLog:
 
     def __init__(self, directory: Path, last_step: int, loggers: Sequence[str] = ()) -> None:
         check_loggers(loggers)
-        self._path, self._stage = directory / "metrics.jsonl", directory.name
+        self._stage = directory.name
         kept = [line for line in read_metrics(directory) if line["step"] <= last_step]
-        with replacing(self._path) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._journal = Journal(directory / METRICS, kept)
         self._writers = [LOGGERS[name](directory, last_step) for name in loggers]
 
     def append(self, step: int, **metrics: Any) -> None:
         """Writes `{"step": step, **metrics}`; NaN and infinity become null. The loggers get the numbers alone."""
         metrics = {name: _plain(value) for name, value in metrics.items()}
-        with explained_os_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._journal.append({"step": step, **metrics})
         numbers = {f"{self._stage}/{name}": value for name, value in metrics.items() if isinstance(value, int | float)}
         for writer in self._writers:
             writer.log(step, numbers)
@@ -61,7 +61,11 @@ def _plain(value: Any) -> Any:
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """Reads the lines of a stage's `metrics.jsonl`, if any. Raises a `VmcError` if it is damaged."""
-    return read_json_lines(directory / "metrics.jsonl", "Move it away: only the curves before are lost.")
+    path, way_out = directory / METRICS, "Move it away: only the curves before are lost."
+    lines = read_journal(path, way_out)
+    if not all(type(line.get("step")) is int for line in lines):
+        raise VmcError(f"{path} is damaged: a line has no step.", way_out)
+    return lines
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -113,7 +117,7 @@ class _Tracker:
         self._run = self._module.init(
             project="vmc",
             name=f"{directory.parent.name}-{directory.name}-{number}",
-            config=json.loads(config.read_text(encoding="utf-8")) if config.exists() else {},
+            config=read_json(config, "Remove it.") or {},
             resume="allow",
             **({"id": number} if module == "wandb" else {}),
         )

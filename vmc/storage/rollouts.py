@@ -33,10 +33,21 @@ import numpy as np
 import numpy.typing as npt
 
 from vmc.errors import VmcError
-from vmc.storage.files import write_bytes
+from vmc.storage.files import parse_json, write_bytes
 
 SCHEMA = 2
 _MAX_OPEN_SHARDS = 16
+# The number of dimensions and the type of each data set but the frames.
+_FORMS = {
+    "actions": (2, "float32"),
+    "rewards": (1, "float64"),
+    "index": (1, "int64"),
+    "lengths": (1, "int64"),
+    "env_seeds": (1, "int64"),
+    "terminated": (1, "bool"),
+    "truncated": (1, "bool"),
+    "digests": (1, "|S64"),
+}
 # Episodes are read whole, so frames are compressed in small groups (measured in docs/experiments/frame-storage.md).
 _FRAMES_PER_CHUNK = 16
 _VECTORS_PER_CHUNK = 4096
@@ -212,9 +223,8 @@ class RolloutDataset:
             return _read_episode(self._file(episode.path), episode)
 
     def frames(self, episode: StoredEpisode) -> npt.NDArray[Any]:
-        """Reads the frames of one episode, (T + 1, ...) of the data set's `frame_kind`."""
-        with _explained_read(episode.path):
-            return _read_frames(self._file(episode.path), episode)
+        """The frames of one episode, (T + 1, ...) of the data set's `frame_kind`, checked as by `read`."""
+        return self.read(episode).frames
 
     def close(self) -> None:
         """Closes the open shards; reading opens them again."""
@@ -291,10 +301,13 @@ def _read_index(path: Path) -> tuple[Source, FrameKind, list[StoredEpisode]]:
         source = Source(
             file.attrs["env"],
             file.attrs["preprocessing"],
-            json.loads(file.attrs["action_map"]),
-            json.loads(file.attrs["policy"]),
+            parse_json(file.attrs["action_map"]),
+            parse_json(file.attrs["policy"]),
             int(file.attrs["seed"]),
         )
+        action_map_is = isinstance(source.action_map, dict), isinstance(source.policy.get("name"), str)
+        if not (isinstance(source.env, str) and isinstance(source.preprocessing, str) and all(action_map_is)):
+            raise _bad_shard(path, "has attributes of other types")
         _check_shapes(path, file)
         kind = FrameKind(file["frames"].shape[1:], str(file["frames"].dtype))
         rewards = file["rewards"][:]
@@ -348,6 +361,9 @@ def _check_shapes(path: Path, file: h5py.File) -> None:
     for name in names:
         if not isinstance(file.get(name), h5py.Dataset):
             raise _bad_shard(path, f"has no data set {name!r}")
+        form = _FORMS.get(name)
+        if form is not None and (file[name].ndim, str(file[name].dtype)) != form:
+            raise _bad_shard(path, f"holds {name} that are {file[name].dtype} in {file[name].ndim} dimensions")
     shape, dtype = file["frames"].shape[1:], file["frames"].dtype
     if (shape, dtype) != ((64, 64, 3), np.uint8) and (len(shape), dtype) != (1, np.float32):
         raise _bad_shard(path, f"holds frames {dtype} {shape}, neither uint8 (64, 64, 3) nor float32 vectors")
@@ -371,7 +387,7 @@ class _explained_read:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError | KeyError | ValueError | RuntimeError):
+        if isinstance(error, OSError | KeyError | ValueError | RuntimeError | TypeError | AttributeError):
             raise _bad_shard(self._path, f"cannot be read ({str(error)[:120]})") from None
 
 
