@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from vmc.config import did_you_mean, make_settings
-from vmc.errors import VmcError
+from vmc.errors import Terminated, VmcError
 from vmc.executors import Workers, available_cores
 from vmc.extras import VERSION
 from vmc.options import (
@@ -59,19 +62,25 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _Group(OrderedGroup):
-    """Ends a `VmcError` with status 1 and an interrupt with status 130, both without a traceback."""
+    """Ends a `VmcError` with status 1, Ctrl-C with 130 and SIGTERM with 143, all without a traceback."""
 
     command_class = GroupedCommand
 
     def invoke(self, ctx: click.Context) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except VmcError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             click.echo("Interrupted. Run the same command again to go on from the last checkpoint.", err=True)
-            sys.exit(130)
+            sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 @click.group(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +16,9 @@ from vmc.errors import VmcError
 
 # A picture, uint8 (64, 64, 3), or a vector, float32 (D,).
 Frame = npt.NDArray[Any]
+# The square of a larger one, summed over a data set, is too large for M's float32.
+MAX_REWARD = 1e15
+_REWARDS = f"A reward is a number between {-MAX_REWARD:g} and {MAX_REWARD:g}; gymnasium.wrappers can change it."
 Action = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float32]
 
@@ -126,25 +130,64 @@ def iterate_episode(
         rng: the policy's random stream for this episode.
 
     Raises:
-        VmcError: the environment returned a reward that is not finite.
+        VmcError: the environment returned something else than Gymnasium asks for, or a reward that is not finite.
     """
     if limits.max_steps is None and not has_time_limit(env):
         limits = replace(limits, max_steps=DEFAULT_MAX_STEPS)
-    frame, _ = env.reset(seed=env_seed, options=options)
+    with _values_counted(env, "reset", "observation and info"):
+        frame, _ = env.reset(seed=env_seed, options=options)
     policy.reset(rng)
     length = last_reward = 0
     terminated = truncated = False
     while not (terminated or truncated):
         decision = policy.act(frame)
-        next_frame, reward, terminated, truncated, _ = env.step(decision.action)
-        reward, terminated = float(reward), bool(terminated)
-        if not np.isfinite(reward):
-            raise VmcError(f"{env.spec.id if env.spec else env} returned the reward {reward} at step {length}.")
+        with _values_counted(env, "step", "observation, reward, terminated, truncated and info"):
+            next_frame, paid, is_terminated, is_truncated, _ = env.step(decision.action)
+        reward = _number(env, paid, length)
+        terminated, truncated = _flag(env, is_terminated, length), _flag(env, is_truncated, length)
         length += 1
         last_reward = length if reward > 0 else last_reward
-        truncated = bool(truncated) or limits.reached(length, length - last_reward)
+        truncated = truncated or limits.reached(length, length - last_reward)
         yield Step(frame, decision, reward, terminated, truncated, next_frame)
         frame = next_frame
+
+
+@contextmanager
+def _values_counted(env: gym.Env[Any, Any], method: str, values: str) -> Iterator[None]:
+    """Tells an environment of Gym's days, whose `step` returns four values and whose `reset` returns one."""
+    try:
+        yield
+    except ValueError as error:
+        if "to unpack" not in str(error):
+            raise
+        raise VmcError(
+            f"`{method}` of {_name(env)} does not return {values} ({error}).",
+            "It seems to be made for the old Gym: see Gymnasium's migration guide, or wrap it with shimmy.",
+        ) from None
+
+
+def _number(env: gym.Env[Any, Any], reward: Any, step: int) -> float:
+    """A reward; an array of one is taken for its element, as NumPy does."""
+    value = reward.item() if getattr(reward, "size", None) == 1 else reward
+    if isinstance(value, str | bytes | complex) or not isinstance(value, SupportsFloat):
+        raise VmcError(f"{_name(env)} returned the reward {reward!r} at step {step}, which is no number.", _REWARDS)
+    if not abs(float(value)) <= MAX_REWARD:  # NaN, too
+        raise VmcError(f"{_name(env)} returned the reward {value} at step {step}.", _REWARDS)
+    return float(value)
+
+
+def _flag(env: gym.Env[Any, Any], flag: Any, step: int) -> bool:
+    value = flag.item() if getattr(flag, "size", None) == 1 else flag
+    if not isinstance(value, bool | int):
+        raise VmcError(
+            f"{_name(env)} returned {flag!r} at step {step}, where terminated and truncated are True or False.",
+            "Correct what its `step` returns. `gymnasium.utils.env_checker.check_env` tells more.",
+        )
+    return bool(value)
+
+
+def _name(env: gym.Env[Any, Any]) -> str:
+    return env.spec.id if env.spec else str(env)
 
 
 def run_episode(

@@ -1,4 +1,4 @@
-"""The error that the command line shows to the user."""
+"""The error that the command line shows to the user, and the interrupt of a service that ends."""
 
 
 class VmcError(Exception):
@@ -16,3 +16,7 @@ class VmcError(Exception):
 
     def __str__(self) -> str:
         return self.problem if self.hint is None else f"{self.problem}\n  {self.hint}"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does, after a checkpoint, with another status."""

@@ -39,14 +39,14 @@ class Outcome(NamedTuple):
         return "Traceback (most recent call last)" in self.text
 
 
-def run(arguments: Sequence[str | Path], folder: Path) -> Outcome:
-    """Runs one command in a folder; one that takes minutes is killed, with the status -9."""
+def run(arguments: Sequence[str | Path], folder: Path, killed_after: float = _SECONDS) -> Outcome:
+    """Runs one command in a folder; where it takes longer than that many seconds it is killed, with the status -9."""
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
             _become(arguments, folder, output.fileno())
-        status = _waited(child, started + _SECONDS)
+        status = _waited(child, started + killed_after)
         output.seek(0)
         return Outcome(status, output.read().decode("utf-8", "replace"), time.monotonic() - started)
 

@@ -34,8 +34,9 @@ horizon = 40
 [rounds.test]
 episodes = 4
 """
-# Two rounds more: what a run goes on with.
-_LONGER = _RECIPE + _RECIPE.partition("[[rounds]]")[2].join(["[[rounds]]", ""]).replace("episodes = 14", "episodes = 20")
+# A round more: what a run goes on with.
+_ROUND = _RECIPE.partition("[[rounds]]")[2].replace("episodes = 14", "episodes = 20")
+_LONGER = f"{_RECIPE}[[rounds]]{_ROUND}"
 RUN = ("run", "--recipe", "toy.toml", "--data", "data", "--run", "run", "--workers", "0")
 # The commands that read a run, by name: the arguments of each.
 READERS: dict[str, Sequence[str]] = {
@@ -69,6 +70,11 @@ def copied(source: Path, to: Path) -> Path:
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(source, to, symlinks=True)
     return to
+
+
+def removed(folder: Path) -> None:
+    """Removes a folder."""
+    shutil.rmtree(folder)
 
 
 def result_of(reader: str, folder: Path, outcome: Outcome) -> str:

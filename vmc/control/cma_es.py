@@ -30,6 +30,12 @@ _PARTS = ("", "adapt_sigma", "sm", "sigma_vec", "best", "best.last", "fit", "_st
 _DERIVED = {"timer", "C", "B", "D", "dC"}
 
 
+COVARIANCES = ("full", "diagonal")
+# A full search keeps the covariance, its eigenvectors and a few more matrices of their size.
+_MATRICES = 6
+_MOST_GIB = 16.0
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """The options of CMA-ES.
@@ -37,10 +43,13 @@ class SearchSettings:
     Attributes:
         population_size: candidates of a generation.
         step_size: the first standard deviation of the parameters.
+        covariance: `full`, or `diagonal` (separable CMA-ES: Ros & Hansen, 2008), whose cost grows with N, not with its
+            square.
     """
 
     population_size: int = 32
     step_size: float = 0.1
+    covariance: str = COVARIANCES[0]
 
     def __post_init__(self) -> None:
         if self.population_size < 4:
@@ -158,7 +167,14 @@ class Search:
 
 
 def _new_strategy(mean: Array, settings: SearchSettings, normal: Any) -> Any:
+    needed = _MATRICES * 8 * len(mean) ** 2 / 2**30
+    if settings.covariance == "full" and needed > _MOST_GIB:
+        raise VmcError(
+            f"C has {len(mean):,} parameters: a full search would take about {needed:,.0f} GiB of memory.",
+            "Give --covariance diagonal, or a smaller C (--inputs z), or --dream --trainer actor-critic.",
+        )
     options = {
+        "CMA_diagonal": settings.covariance == "diagonal",
         "popsize": settings.population_size,
         "randn": normal,
         "seed": np.nan,  # leaves the global generator alone

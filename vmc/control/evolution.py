@@ -28,7 +28,7 @@ class EvolutionSettings:
         rollouts_per_candidate: episodes whose mean (shaped) return is the fitness.
         replayed_episodes: so many of these are hard ones that were met before.
         screened_episodes: so many new ones are met by the mean before each generation, to find hard ones.
-        step_size: CMA-ES's first standard deviation.
+        step_size, covariance: of CMA-ES, see `SearchSettings`.
         weight_decay: the fitness loses this times the mean square of the parameters (hardmaru's `es.py`).
         seed: of the candidates and of the episodes.
     """
@@ -38,6 +38,7 @@ class EvolutionSettings:
     replayed_episodes: int
     screened_episodes: int
     step_size: float
+    covariance: str
     weight_decay: float
     seed: int
 
@@ -64,7 +65,7 @@ class Evolution:
         self, settings: EvolutionSettings, fitness: Fitness, num_parameters: int, mean: Array | None, phase: int
     ) -> None:
         self._settings, self._fitness, self._replay = settings, fitness, LevelReplay()
-        search = SearchSettings(settings.population_size, settings.step_size)
+        search = SearchSettings(settings.population_size, settings.step_size, settings.covariance)
         self._search = Search(search, num_parameters, settings.seed, mean, phase)
 
     @property

@@ -67,6 +67,8 @@ def with_vector_actions(env: gym.Env[Any, Any], scalar: bool) -> gym.Env[Any, An
     if scalar:
         raise ValueError(f"scalar actions are for discrete actions, and its actions are {space}")
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+        if space.shape == (0,):
+            raise ValueError("its Box of actions is empty")
         return env
     raise ValueError(f"its actions are {space}, neither a bounded one-dimensional Box nor Discrete")
 

@@ -239,7 +239,7 @@ def _import_module(env: EnvName) -> None:
 
 
 def _unknown(env_id: str, error: Exception) -> VmcError:
-    if env_id in gym.registry:
+    if env_id.rpartition(":")[2] in gym.registry:
         return VmcError(f"{env_id} cannot be made: {str(error).rstrip('.')}.", _ANY_ID)
     # Gymnasium's own suggestion lacks the version.
     message = str(error).split(". Did you mean")[0].rstrip(".")

@@ -119,6 +119,8 @@ class _Process:
 
     def kill(self) -> None:
         self.connection.close()
+        with suppress(ProcessLookupError, PermissionError):  # it has ended, or has no group of its own yet
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.process.close()
@@ -134,6 +136,10 @@ def _no_guard() -> VmcError:
 def _serve(connection: Connection) -> None:
     """The main function of a worker process: makes the worker at the first job, and runs jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the parent handles it
+    # What an environment starts is in this group, and ends with it.
+    os.setpgid(0, 0)
+    # An environment may start processes; multiprocessing forbids that to daemons.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     threading.Thread(target=_die_with_parent, daemon=True).start()
     runner: JobRunner | None = None
     while True:
@@ -155,7 +161,7 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 @contextmanager

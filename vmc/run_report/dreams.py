@@ -31,9 +31,12 @@ _MOMENTS = (
 _MEASURED = {
     "nll_per_dimension": "negative log-likelihood of the next z, in nats a dimension",
     "reward_explained_variance": "share of the reward's variance that is explained one step ahead",
+    "reward_slope": "slope of the recorded rewards on the predicted ones; 1 is calibrated",
     "terminations": "number of steps that are labelled as terminated",
     "termination_precision": "precision of the termination",
     "termination_recall": "recall of the termination",
+    "termination_ratio": "predicted terminations per recorded one; 1 is calibrated",
+    "dream_error_10": "RMS error of z in 10 dreamed steps",
     "dream_error_50": "RMS error of z in 50 dreamed steps",
     "copy_error_50": "the same, of predicting that nothing changes",
     "spread": "the same, of predicting the mean z",

@@ -29,11 +29,14 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
     """Measures the run's best M on the validation episodes and writes `report.json`.
 
     Returns:
-        `nll_per_dimension` (nats); `reward_explained_variance` (1 - Var(error) / Var(reward));
-        `termination_precision` and `termination_recall` of the steps at which a dream would terminate;
-        `dream_error_50`, the root mean squared error of z over a 50-step dream under the recorded actions, and beside
-        it `copy_error_50`, that of predicting that nothing moves, and `spread`, the standard deviation of z, which is
-        the error of an average; `dream_reward_correlation_50`, of the dreams' summed rewards with the recorded ones.
+        `nll_per_dimension` (nats); `reward_explained_variance` (1 - Var(error) / Var(reward)); `reward_slope` of the
+        recorded rewards on the predicted ones (1: calibrated); `termination_precision` and `termination_recall` of
+        the steps at which a dream would terminate; `termination_ratio` of the mean predicted probability to the
+        frequency (1: calibrated);
+        `dream_error_50` (and `_10`), the root mean squared error of z over a 50-step dream under the recorded
+        actions, and beside it `copy_error_50`, that of predicting that nothing moves, and `spread`, the standard
+        deviation of z, which is the error of an average; `dream_reward_correlation_50`, of the dreams' summed rewards
+        with the recorded ones.
         Errors of z are over the latent dimensions in use.
         A metric that these episodes cannot give (no termination among them, say) is left out.
     """
@@ -48,25 +51,31 @@ def report_dynamics(run: Path, latents: Latents, seed: int, device: torch.device
 
 
 def _one_step(dynamics: WorldModel, batches: list[SequenceBatch]) -> dict[str, float]:
-    nll, errors, rewards, predicted, actual = [], [], [], [], []
+    nll, expected, rewards, probabilities, actual = [], [], [], [], []
     for batch in batches:
         prediction, _ = dynamics.predict(batch, dynamics.initial(batch.latents[:, 0]))
         nll.append(prediction.nll.flatten())
-        errors.append((prediction.rewards - batch.rewards).flatten())
+        expected.append(prediction.rewards.flatten())
         rewards.append(batch.rewards.flatten())
-        predicted.append((prediction.terminations > TERMINATION_THRESHOLD).flatten())
+        probabilities.append(prediction.terminations.flatten())
         actual.append(batch.terminations.flatten() > 0)
     report = {"nll_per_dimension": torch.cat(nll).mean().item()}
-    variance = torch.cat(rewards).var(unbiased=False).item()
+    reward, prediction_of_it = torch.cat(rewards), torch.cat(expected)
+    variance = reward.var(unbiased=False).item()
     if variance > 0:
-        error_variance = torch.cat(errors).var(unbiased=False).item()
-        report["reward_explained_variance"] = 1 - error_variance / variance
-    said, true = torch.cat(predicted), torch.cat(actual)
+        report["reward_explained_variance"] = 1 - (prediction_of_it - reward).var(unbiased=False).item() / variance
+    spread_of_it = prediction_of_it.var(unbiased=False).item()
+    if spread_of_it > 0:
+        centred = (prediction_of_it - prediction_of_it.mean()) * (reward - reward.mean())
+        report["reward_slope"] = centred.mean().item() / spread_of_it
+    probability, true = torch.cat(probabilities), torch.cat(actual)
+    said = probability > TERMINATION_THRESHOLD
     report["terminations"] = float(true.sum().item())
     if said.any():
         report["termination_precision"] = (said & true).sum().item() / said.sum().item()
     if true.any():
         report["termination_recall"] = (said & true).sum().item() / true.sum().item()
+        report["termination_ratio"] = probability.mean().item() / true.float().mean().item()
     return report
 
 
@@ -75,6 +84,7 @@ def _open_loop(dynamics: WorldModel, batches: list[SequenceBatch], rng: np.rando
     if loop is None:
         return {}
     report = {
+        "dream_error_10": float(np.sqrt(loop.dream_errors[:, :10].mean())),
         f"dream_error_{DREAM_STEPS}": float(np.sqrt(loop.dream_errors.mean())),
         f"copy_error_{DREAM_STEPS}": float(np.sqrt(loop.copy_errors.mean())),
         "spread": spread(dynamics, batches),

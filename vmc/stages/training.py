@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vmc.errors import VmcError
+from vmc.errors import Terminated, VmcError
 from vmc.models.checkpoints import check_config, refuse_exported, stored_values
 from vmc.models.loading import forms_of, load_weights
 from vmc.progress import Progress
@@ -157,16 +157,15 @@ def fit(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState:
     log = MetricsLog(folder, state.epoch if state.best else state.epoch - 1, config.loggers)
     if not state.best:
         _validate(trainable, folder, config, state, log)
-    with closing(log), _deferred_interrupt() as interrupted:
+    with closing(log), _deferred_interrupt() as interrupt:
         while not _finished(config, state):
-            _train_epoch(trainable, folder, config, state, interrupted)
+            _train_epoch(trainable, folder, config, state, interrupt)
             state.epoch, state.unit = state.epoch + 1, 0
             _validate(trainable, folder, config, state, log)
         if not state.finished:
             state.finished = True
             _save_latest(trainable, folder, config, state)
-        if interrupted.is_set():
-            raise KeyboardInterrupt
+        interrupt.raise_if_it_has_come()
     return state
 
 
@@ -208,28 +207,54 @@ class Clocked(Iterator[Any]):
         return (self._came - self._began) / (time.perf_counter() - self._began)
 
 
+class Interrupt:
+    """The first Ctrl-C or SIGTERM of a training, which waits until no weight update is cut in half."""
+
+    def __init__(self) -> None:
+        self._error: KeyboardInterrupt | None = None
+
+    @property
+    def has_come(self) -> bool:
+        """Whether there was one."""
+        return self._error is not None
+
+    def note(self, number: int) -> None:
+        """It has come."""
+        self._error = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+    def raise_if_it_has_come(self) -> None:
+        """Ends the training, if it is to end."""
+        if self._error is not None:
+            raise self._error
+
+
 @contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C into an event, so that no weight update is cut in half; the second one is at once."""
-    interrupted = threading.Event()
+def _deferred_interrupt() -> Iterator[Interrupt]:
+    """Turns the first interrupt into a note; the second one is at once."""
+    interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield interrupt
         return
-    usual = signal.getsignal(signal.SIGINT)
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
     def defer(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, usual)
+        interrupt.note(number)
+        restore()
 
-    signal.signal(signal.SIGINT, defer)
+    for number in usual:
+        signal.signal(number, defer)
     try:
-        yield interrupted
+        yield interrupt
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()
 
 
 def _train_epoch(
-    trainable: Trainable, folder: Path, config: FitConfig, state: TrainState, interrupted: threading.Event
+    trainable: Trainable, folder: Path, config: FitConfig, state: TrainState, interrupt: Interrupt
 ) -> None:
     started = saved = time.monotonic()
     before = state.seconds
@@ -253,11 +278,10 @@ def _train_epoch(
             now = time.monotonic()
             state.seconds = before + now - started
             progress.advance(1, **{name: state.sums[name] / state.unit for name in ("loss", WAITING)})
-            if interrupted.is_set() or (now - saved > _CHECKPOINT_SECONDS and state.unit < total):
+            if interrupt.has_come or (now - saved > _CHECKPOINT_SECONDS and state.unit < total):
                 _save_latest(trainable, folder, config, state)
                 saved = now
-            if interrupted.is_set():
-                raise KeyboardInterrupt
+            interrupt.raise_if_it_has_come()
 
 
 def _validate(trainable: Trainable, folder: Path, config: FitConfig, state: TrainState, log: MetricsLog) -> None:
