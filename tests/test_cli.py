@@ -31,6 +31,9 @@ from vmc.recipes import load_recipe
 from vmc.storage.checkpoint import load_checkpoint, read_sidecar
 from vmc.storage.rollouts import RolloutDataset
 
+# Of a command that was sent a signal.
+STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130, signal.SIGTERM: 143}
+
 
 def _options(values: dict[str, object]) -> list[str]:
     return [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
@@ -444,14 +447,14 @@ def _epoch(toy: ToyRun) -> int:
     return int(read_sidecar(toy.run / "vae", "latest", "")["info"]["state"]["epoch"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_rollouts_killed_and_run_again_equal_the_uninterrupted(number: signal.Signals, tmp_path: Path) -> None:
     values = {"episodes": 60, "workers": 2}
     process = _start(_command("rollouts", tmp_path / "killed", **values))
     _wait_for(lambda: any((tmp_path / "killed" / "data").glob("*.h5")), process)
     process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == STATUS[number]
     # No orphan goes on writing: what is there now is there a moment later, and it is whole.
     time.sleep(0.5)
     present = len(RolloutDataset(tmp_path / "killed" / "data").episodes)
@@ -464,7 +467,7 @@ def test_rollouts_killed_and_run_again_equal_the_uninterrupted(number: signal.Si
 
 
 @pytest.mark.parametrize("stage", ["train-vae", "train-mdrnn", "train-controller"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_training_killed_and_run_again_equals_the_uninterrupted(
     stage: str, number: signal.Signals, toy: ToyRun
 ) -> None:
@@ -479,7 +482,7 @@ def test_training_killed_and_run_again_equals_the_uninterrupted(
     _wait_for((toy.run / name / "latest.json").exists, process)
     process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == STATUS[number]
     again = subprocess.run([sys.executable, "-m", "vmc", *command], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert load_checkpoint(toy.run / name, "latest", "").sha256 == whole.sha256

@@ -194,3 +194,56 @@ def test_limits_are_reached_when_they_are_met(
     limits: Limits, length: int, steps_without_reward: int, expected: bool
 ) -> None:
     assert limits.reached(length, steps_without_reward) is expected
+
+
+class _Odd(ScriptedEnv):
+    """Returns this from every step, and the frame and an info as they should be."""
+
+    def __init__(self, *returned: Any) -> None:
+        super().__init__([])
+        self._returned = returned
+
+    def step(self, action: npt.NDArray[np.float32]) -> Any:
+        self._step += 1
+        return self._frame(), *self._returned
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        (np.array([2.0]), True, False),
+        (np.float32(2), np.bool_(True), np.bool_(False)),
+        (np.int64(2), np.array([True]), 0),
+        (2, 1, False),
+    ],
+)
+def test_numbers_of_other_types_are_taken_for_what_they_are(outcome: tuple[Any, ...]) -> None:
+    (step,) = iterate_episode(_Odd(*outcome, {}), EchoPolicy(), 0, np.random.default_rng(0))
+    assert (step.reward, step.terminated, step.truncated) == (2.0, True, False)
+    assert type(step.reward) is float
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ((None, False, False, {}), r"the reward None at step 0, which is no number"),
+        (("1.5", False, False, {}), r"the reward '1\.5' at step 0, which is no number"),
+        ((1 + 2j, False, False, {}), r"the reward \(1\+2j\) at step 0"),
+        ((np.zeros(2), False, False, {}), r"the reward array\(\[0\., 0\.\]\) at step 0"),
+        ((np.nan, False, False, {}), r"the reward nan at step 0"),
+        ((1e30, False, False, {}), r"the reward 1e\+30 at step 0(.|\n)*between -1e\+15 and 1e\+15"),
+        ((1.0, None, False, {}), r"returned None at step 0, where terminated"),
+        ((1.0, False, "no", {}), r"returned 'no' at step 0, where terminated"),
+        ((1.0, False, {}), r"`step` of .* does not return observation, reward(.|\n)*the old Gym"),
+    ],
+)
+def test_what_is_no_step_of_gymnasiums_is_told(returned: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(VmcError, match=message):
+        list(iterate_episode(_Odd(*returned), EchoPolicy(), 0, np.random.default_rng(0)))
+
+
+def test_a_reset_of_the_old_gym_is_told() -> None:
+    env = ScriptedEnv([1.0])
+    env.reset = lambda **_: np.zeros((64, 64, 3), np.uint8)  # type: ignore[assignment, method-assign]
+    with pytest.raises(VmcError, match=r"`reset` of .* does not return observation and info"):
+        list(iterate_episode(env, EchoPolicy(), 0, np.random.default_rng(0)))

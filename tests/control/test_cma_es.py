@@ -113,13 +113,61 @@ def test_a_stored_search_can_bring_numbers_only(spoil: Callable[[dict[str, dict[
         Search(SETTINGS, NUM_PARAMETERS, seed=0).restore(arrays, values)
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda arrays: arrays.update({"sm.C": arrays["sm.C"].astype(np.int64)}),
+        lambda arrays: arrays.update({"pc": arrays["pc"][:-1]}),
+        lambda arrays: arrays.update({"pc": arrays["pc"] * np.inf}),
+        lambda arrays: arrays.update({"fit.hist": np.arange(3)}),
+    ],
+)
+def test_arrays_of_another_form_are_refused(spoil: Callable[[dict[str, np.ndarray]], None]) -> None:
+    search = Search(SETTINGS, NUM_PARAMETERS, seed=0)
+    _advance(search, 2)
+    arrays, values = _through_json(search)
+    spoil(arrays)
+    with np.errstate(invalid="ignore"), pytest.raises(VmcError, match="another form"):
+        Search(SETTINGS, NUM_PARAMETERS, seed=0).restore(arrays, values)
+
+
+def test_a_diagonal_search_learns_many_parameters_and_goes_on_to_the_bit() -> None:
+    """A full search of 3,000 parameters would need as many numbers squared."""
+    settings = SearchSettings(population_size=12, step_size=0.3, covariance="diagonal")
+    search = Search(settings, 3000, seed=1)
+    _advance(search, 4)
+    arrays, values = _through_json(search)
+    assert max(array.size for array in arrays.values()) < 3000 * 40
+    resumed = Search(settings, 3000, seed=9)
+    resumed.restore(arrays, values)
+    for each in (search, resumed):
+        _advance(each, 3)
+    np.testing.assert_array_equal(search.mean, resumed.mean)
+    assert not np.array_equal(search.mean, np.zeros(3000))
+
+
+def test_a_full_search_that_takes_all_memory_is_refused_before_it_begins() -> None:
+    with pytest.raises(VmcError, match=r"289,000 parameters: .* 3,7\d\d GiB(.|\n)*--covariance diagonal"):
+        Search(SETTINGS, 289_000, seed=0)
+
+
+def test_the_mean_moves_by_a_share_of_the_way() -> None:
+    moved = {}
+    for share in (1.0, 0.25):
+        search = Search(SearchSettings(8, 0.3, mean_learning_rate=share), NUM_PARAMETERS, seed=0)
+        candidates = search.ask()
+        search.tell(candidates, candidates.sum(axis=1))
+        moved[share] = search.mean
+    np.testing.assert_allclose(moved[0.25], 0.25 * moved[1.0])
+
+
 def test_a_search_of_another_size_is_refused() -> None:
     arrays, values = _through_json(Search(SETTINGS, 5, seed=0))
     with pytest.raises(VmcError, match="5 parameters"):
         Search(SETTINGS, 6, seed=0).restore(arrays, values)
 
 
-@pytest.mark.parametrize("values", [{"population_size": 3}, {"step_size": 0.0}])
+@pytest.mark.parametrize("values", [{"population_size": 3}, {"step_size": 0.0}, {"mean_learning_rate": 0.0}])
 def test_settings_out_of_bounds_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(VmcError):
         SearchSettings(**values)  # type: ignore[arg-type]

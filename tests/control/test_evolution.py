@@ -36,7 +36,14 @@ class _Hard:
 def _evolution(fitness: _Hard, rollouts: int = 3, **given: int) -> Evolution:
     options = {"replayed_episodes": 0, "screened_episodes": 0, **given}
     settings = EvolutionSettings(
-        POPULATION, rollouts, step_size=0.1, covariance="full", weight_decay=0.0, seed=0, **options
+        POPULATION,
+        rollouts,
+        step_size=0.1,
+        covariance="full",
+        mean_learning_rate=1.0,
+        weight_decay=0.0,
+        seed=0,
+        **options,
     )
     return Evolution(settings, fitness, num_parameters=4, mean=None, phase=0)
 

@@ -57,6 +57,7 @@ def test_a_scalar_is_cut_at_the_papers_thresholds() -> None:
         (gym.spaces.MultiDiscrete([2, 3]), False, "neither a bounded one-dimensional Box nor Discrete"),
         (gym.spaces.Box(-np.inf, np.inf, (2,)), False, "neither a bounded"),
         (gym.spaces.Box(-1, 1, (2, 2)), False, "neither a bounded"),
+        (gym.spaces.Box(-1, 1, (0,)), False, "its Box of actions is empty"),
         (gym.spaces.Box(-1, 1, (2,)), True, "scalar actions are for discrete actions"),
     ],
 )

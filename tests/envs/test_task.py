@@ -114,6 +114,15 @@ def test_a_known_environment_that_cannot_be_made_is_not_called_unknown() -> None
         make_env("CartPole-v1,wheels=4")
 
 
+def test_an_argument_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needy_module.py").write_text(
+        "import gymnasium as gym\ndef make(size): raise AssertionError\ngym.register('Needs-v0', entry_point=make)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(VmcError, match=r"^needy_module:Needs-v0 cannot be made: .*'size'(.|\n)*--env-kwargs"):
+        make_env("needy_module:Needs-v0")
+
+
 class _Misfit(gym.Env[np.ndarray, np.int64]):
     """An environment with the given spaces; by default both are supported."""
 

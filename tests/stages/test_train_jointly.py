@@ -16,6 +16,7 @@ import vmc.stages.training
 from vmc.errors import VmcError
 from vmc.models.agent import load_agent
 from vmc.models.loading import load_dynamics, load_vae
+from vmc.stages.collect import collect
 from vmc.stages.encode import ensure_latents
 from vmc.stages.episode_batches import statistics_of
 from vmc.stages.train_controller import train_controller
@@ -43,8 +44,8 @@ def _training(toy: ToyRun) -> JointTraining:
     dataset = RolloutDataset(toy.data)
     latents, checkpoint = ensure_latents(toy.run, dataset, torch.device("cpu"))
     dynamics, _ = load_dynamics(toy.run, checkpoint)
-    dynamics.prepare(statistics_of(latents, checkpoint.weights["latent_mask"], None))
-    parts = dataset, latents, load_vae(toy.run)[0], dynamics.requires_grad_(True), torch.device("cpu")
+    statistics = statistics_of(latents, checkpoint.weights["latent_mask"], None)
+    parts = dataset, latents, statistics, load_vae(toy.run)[0], dynamics.requires_grad_(True), torch.device("cpu")
     return JointTraining(settings, *parts)
 
 
@@ -131,6 +132,17 @@ def test_a_killed_training_ends_where_the_whole_one_did(
     for place in ("vae", "mdrnn"):
         expected, found = (load_checkpoint(each.run / place, "best", "").weights for each in (whole, killed))
         assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_new_data_give_m_new_units_of_reward(toy: ToyRun, tmp_path: Path) -> None:
+    run = _with_v_alone(toy, tmp_path / "joint")
+    _train(run, epochs=1)
+    before = load_dynamics(run.run, load_vae(run.run)[1])[0].reward_scale
+    collect(toy_settings("rollouts", episodes=24), run.data, None, 0)
+    _train(run, epochs=1)
+    after, vae = load_dynamics(run.run, load_vae(run.run)[1])[0].reward_scale, load_vae(run.run)[1]
+    assert before != after
+    assert vae.info["epoch"] in (1, 2)
 
 
 def test_what_would_undo_it_is_refused(toy: ToyRun, tmp_path: Path) -> None:

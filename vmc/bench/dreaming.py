@@ -19,10 +19,12 @@ from vmc.bench.models import (
     CONTROLLER,
     LATENT_SIZE,
     head_operations,
+    make_dynamics_of,
     make_latents,
     make_models,
     make_run,
     recurrence_operations,
+    step_operations,
 )
 from vmc.control.dream_fitness import DreamFitness, DreamJob, DreamWorker, draw_starts
 from vmc.control.real_fitness import EpisodeJob, EpisodeWorker
@@ -34,15 +36,17 @@ from vmc.episode import Limits
 from vmc.executors import available_cores, make_executor
 from vmc.models.agent import load_body
 from vmc.models.controller import population_outputs
+from vmc.models.dynamics.contract import WorldModel
 from vmc.models.dynamics.state import State
 
 _POPULATION, _ROLLOUTS, _HORIZON = 64, 16, 64
+_KINDS = ("lstm", "gru", "transformer,context=32", "rssm")
 _CANDIDATES = np.zeros((_POPULATION, CONTROLLER.num_parameters))
 
 
 def bench_dream(rounds: int, device: torch.device) -> list[Result]:
     """Dream steps/s: 64 candidates x 16 rollouts."""
-    return _bench_batch(rounds, device) + _bench_cores(rounds, device)
+    return _bench_batch(rounds, device) + _bench_kinds(rounds, device) + _bench_cores(rounds, device)
 
 
 def _bench_batch(rounds: int, device: torch.device) -> list[Result]:
@@ -56,6 +60,22 @@ def _bench_batch(rounds: int, device: torch.device) -> list[Result]:
         Entry("64 x 16 as a batch (vmc)", partial(_dream_here, _make_worker(device)), operations),
     ]
     results = compare("dream, one core", "steps", entries, rounds, gemm(device))
+    torch.set_num_threads(threads)
+    return results
+
+
+def _bench_kinds(rounds: int, device: torch.device) -> list[Result]:
+    """On one core (or a GPU): batches of the same size with other kinds of M."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    entries = []
+    for kind in _KINDS:
+        dynamics = make_dynamics_of(kind)
+        operations = step_operations(dynamics) + 2 * CONTROLLER.num_parameters
+        entries.append(
+            Entry(kind, partial(_dream_here, _worker_of(dynamics, device), _starts_of(dynamics)), operations)
+        )
+    results = compare("dream, one core, kinds of M", "steps", entries, rounds, gemm(device))
     torch.set_num_threads(threads)
     return results
 
@@ -79,7 +99,10 @@ def _bench_cores(rounds: int, device: torch.device) -> list[Result]:
 
 
 def _make_worker(device: torch.device) -> DreamWorker:
-    _, dynamics = make_models()
+    return _worker_of(make_models()[1], device)
+
+
+def _worker_of(dynamics: Any, device: torch.device) -> DreamWorker:
     with torch.no_grad():
         dynamics.termination.bias.fill_(-50.0)  # no dream ends early, so that the batches stay full
     return DreamWorker(DreamWorld(dynamics.to(device)), DreamSettings(horizon=_HORIZON), CONTROLLER, ACTION_MAP)
@@ -87,13 +110,17 @@ def _make_worker(device: torch.device) -> DreamWorker:
 
 @cache
 def _make_starts() -> DreamStarts:
-    _, dynamics = make_models()
+    return _starts_of(make_models()[1])
+
+
+def _starts_of(dynamics: WorldModel) -> DreamStarts:
     return record_starts(dynamics, make_latents(2, 512), np.array([0]), sample_latents=True, seed=0)
 
 
-def _dream_here(worker: DreamWorker) -> int:
+def _dream_here(worker: DreamWorker, starts: DreamStarts | None = None) -> int:
     seeds = range(_ROLLOUTS)
-    return int(worker.run(DreamJob(_CANDIDATES, seeds, draw_starts(_make_starts(), seeds))).lengths.sum())
+    drawn = draw_starts(_make_starts() if starts is None else starts, seeds)
+    return int(worker.run(DreamJob(_CANDIDATES, seeds, drawn)).lengths.sum())
 
 
 def _dream_there(fitness: DreamFitness) -> int:

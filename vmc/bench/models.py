@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from vmc.envs import CARRACING, FRAME_SHAPE, BoxActionMap, get_task
 from vmc.models.checkpoints import dynamics_folder, vae_folder
 from vmc.models.controller import LinearSettings
+from vmc.models.dynamics.contract import WorldModel
 from vmc.models.dynamics.lstm import LSTM
-from vmc.models.loading import arrays_of, dynamics_info, vision_graphs, vision_info
+from vmc.models.dynamics.noise import Noise
+from vmc.models.loading import arrays_of, dynamics_info, make_dynamics, vision_graphs, vision_info
 from vmc.models.vision.conv import ConvVAE
 from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vmc.storage.latents import Latents
@@ -29,6 +31,22 @@ def make_models() -> tuple[ConvVAE, LSTM]:
     vae = ConvVAE().eval().requires_grad_(False)
     dynamics = LSTM(LSTM.Settings(LATENT_SIZE, ACTION_SIZE, HIDDEN_SIZE)).eval().requires_grad_(False)
     return vae, dynamics
+
+
+def make_dynamics_of(kind: str) -> WorldModel:
+    """An M of another kind for CarRacing, untrained."""
+    torch.manual_seed(0)
+    sizes = {"latent_size": LATENT_SIZE, "action_size": ACTION_SIZE, "hidden_size": HIDDEN_SIZE}
+    return make_dynamics(kind, **sizes).eval().requires_grad_(False)
+
+
+def step_operations(dynamics: WorldModel) -> float:
+    """Multiplications and additions of one dreamed step."""
+    state, noise = dynamics.initial(torch.zeros(1, LATENT_SIZE)), dynamics.noise_sizes
+    numbers = Noise(torch.zeros(1, noise.uniform), torch.zeros(1, noise.normal), torch.zeros(1))
+    with FlopCounterMode(display=False) as counter:
+        dynamics.imagine(state, torch.zeros(1, ACTION_SIZE), numbers, 1.0)
+    return float(counter.get_total_flops())
 
 
 def make_run(run: Path) -> tuple[Checkpoint, Checkpoint]:

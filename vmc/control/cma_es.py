@@ -45,17 +45,22 @@ class SearchSettings:
         step_size: the first standard deviation of the parameters.
         covariance: `full`, or `diagonal` (separable CMA-ES: Ros & Hansen, 2008), whose cost grows with N, not with its
             square.
+        mean_learning_rate: the mean moves by this share of the way to the weighted mean of the best candidates. Below
+            1, large mutations lift the candidates above the noise, and the mean still goes in small steps (rescaled
+            mutations: Beyer, 1998; in pycma `CMA_cmean`).
     """
 
     population_size: int = 32
     step_size: float = 0.1
     covariance: str = COVARIANCES[0]
+    mean_learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.population_size < 4:
             raise VmcError(f"The population is {self.population_size}; CMA-ES needs at least 4 candidates.")
-        if not self.step_size > 0:
-            raise VmcError(f"The step size is {self.step_size}; it must be above 0.")
+        for name in ("step_size", "mean_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise VmcError(f"The {name.replace('_', ' ')} is {getattr(self, name)}; it must be above 0.")
 
 
 class _Normal:
@@ -174,6 +179,7 @@ def _new_strategy(mean: Array, settings: SearchSettings, normal: Any) -> Any:
             "Give --covariance diagonal, or a smaller C (--inputs z), or --dream --trainer actor-critic.",
         )
     options = {
+        "CMA_cmean": settings.mean_learning_rate,
         "CMA_diagonal": settings.covariance == "diagonal",
         "popsize": settings.population_size,
         "randn": normal,

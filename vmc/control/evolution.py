@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vmc.config import pick
 from vmc.control.cma_es import Search, SearchSettings
 from vmc.control.fitness import Fitness, Scores
 from vmc.control.level_replay import LevelReplay
@@ -28,7 +29,7 @@ class EvolutionSettings:
         rollouts_per_candidate: episodes whose mean (shaped) return is the fitness.
         replayed_episodes: so many of these are hard ones that were met before.
         screened_episodes: so many new ones are met by the mean before each generation, to find hard ones.
-        step_size, covariance: of CMA-ES, see `SearchSettings`.
+        step_size, covariance, mean_learning_rate: of CMA-ES, see `SearchSettings`.
         weight_decay: the fitness loses this times the mean square of the parameters (hardmaru's `es.py`).
         seed: of the candidates and of the episodes.
     """
@@ -39,6 +40,7 @@ class EvolutionSettings:
     screened_episodes: int
     step_size: float
     covariance: str
+    mean_learning_rate: float
     weight_decay: float
     seed: int
 
@@ -65,7 +67,7 @@ class Evolution:
         self, settings: EvolutionSettings, fitness: Fitness, num_parameters: int, mean: Array | None, phase: int
     ) -> None:
         self._settings, self._fitness, self._replay = settings, fitness, LevelReplay()
-        search = SearchSettings(settings.population_size, settings.step_size, settings.covariance)
+        search = SearchSettings(**pick(SearchSettings, settings))
         self._search = Search(search, num_parameters, settings.seed, mean, phase)
 
     @property

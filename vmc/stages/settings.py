@@ -151,6 +151,8 @@ class TrainControllerSettings:
         screened_episodes: Before each generation, let the distribution's mean meet this many new episodes, to find hard
             ones for that.
         step_size: Begin with this standard deviation of the search distribution.
+        mean_learning_rate: Move the distribution's mean by this share of the way to the best candidates. Below 1 it
+            averages out noise, over generations.
         covariance: Learn the `full` covariance of C's parameters, or for many parameters its `diagonal` alone.
         weight_decay: Subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
         updates: Update actor and critic so often in a generation.
@@ -199,6 +201,7 @@ class TrainControllerSettings:
     replayed_episodes: int = option(0, least=0, group=CMA_ES)
     screened_episodes: int = option(0, least=0, group=CMA_ES)
     step_size: float = option(0.1, above=0, group=CMA_ES)
+    mean_learning_rate: float = option(1.0, above=0, group=ADVANCED)
     covariance: str = option("full", choices=["full", "diagonal"], group=ADVANCED)
     weight_decay: float = option(0.0, least=0, group=CMA_ES)
     updates: int = option(50, least=1, group=ACTOR_CRITIC)

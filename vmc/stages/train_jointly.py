@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vmc.errors import VmcError
 from vmc.models.checkpoints import TRAIN_MDRNN, dynamics_folder, joint_folder, vae_folder
-from vmc.models.dynamics.contract import SequenceBatch, WorldModel
+from vmc.models.dynamics.contract import SequenceBatch, SequenceStatistics, WorldModel
 from vmc.models.dynamics.state import State
 from vmc.models.loading import dynamics_graphs, load_vae
 from vmc.models.vision.contract import KL_FLOOR, Vision, kl_divergence, sample_latent
@@ -30,13 +30,15 @@ from vmc.stages.new_dynamics import dynamics_facts, new_dynamics, widths
 from vmc.stages.settings import TrainMDRNNSettings
 from vmc.stages.training import LR_SHARE, FitConfig, TrainState, fit
 from vmc.storage.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vmc.storage.frames import sample_frames
 from vmc.storage.latents import Latents
-from vmc.storage.rollouts import RolloutDataset
+from vmc.storage.rollouts import RolloutDataset, split_validation
 
 # In the module's arrays.
 _V, _M = "vae", "dynamics"
 # V is trained already; at M's learning rate, an optimiser without a memory of its gradients would undo that.
 _V_SHARE = 0.1
+_REPORTED = 250  # frames
 
 
 class JointBatch(NamedTuple):
@@ -64,6 +66,7 @@ class JointTraining:
 
     Args:
         latents: of the data, by V as it is now; their rewards, labels and lengths are used.
+        statistics: of the same.
     """
 
     unit = "batches"
@@ -73,6 +76,7 @@ class JointTraining:
         settings: TrainMDRNNSettings,
         dataset: RolloutDataset,
         latents: Latents,
+        statistics: SequenceStatistics,
         vae: Vision,
         dynamics: WorldModel,
         device: torch.device,
@@ -81,7 +85,8 @@ class JointTraining:
         self._sequences = LatentSequences(latents, False, device, settings.no_reward_limit)
         self._order = EpisodeOrder(latents, settings.batch_size, settings.seed)
         self.module = nn.ModuleDict({_V: vae.requires_grad_(True), _M: dynamics}).to(device)
-        self._vae, self._dynamics = vae, dynamics
+        self._vae, self._dynamics, self._statistics = vae, dynamics, statistics
+        dynamics.prepare(statistics)
         groups: list[dict[str, Any]] = [
             {"params": vae.parameters(), LR_SHARE: _V_SHARE},
             {"params": dynamics.parameters()},
@@ -98,7 +103,8 @@ class JointTraining:
             yield self._batch(units[unit], torch_stream(*name, device=self._device.type), is_training=True)
 
     def begin_phase(self, before: Mapping[str, Any]) -> None:
-        """M's heads go on in the units of the first data."""
+        relabelled = before["config"].get("no_reward_limit") != self._settings.no_reward_limit
+        self._dynamics.adapt(self._statistics, relabelled)
 
     def kept_weights(self) -> dict[str, Tensor]:
         """V's and M's weights as they are."""
@@ -149,7 +155,7 @@ class JointTraining:
         vae, sequences, size = self._vae, batch.sequences, self._dynamics.latent_mask.sum()
         inputs = vae.to_input(batch.frames.flatten(0, 1))
         mean, log_variance = (part.unflatten(0, batch.noise.shape[:2]) for part in vae.encode(inputs))
-        z = sample_latent(mean, log_variance, batch.noise) if self._settings.sample_latents else mean
+        z = sample_latent(mean, log_variance, batch.noise)
         errors = (vae.decode(z.flatten(0, 1)) - inputs).square().flatten(1).sum(dim=1).unflatten(0, z.shape[:2])
         reconstruction = sequences.mean(errors[:, 1:])
         state = self._dynamics.initial(z[:, 0].detach()) if state is None else state
@@ -190,15 +196,17 @@ def train_jointly(
     if not settings.sample_latents:
         raise VmcError("A joint training draws z from V's posterior.", "Leave out --no-sample-latents, or --joint.")
     dynamics = new_dynamics(settings, *widths(latents))
-    dynamics.prepare(statistics_of(latents, stored.weights["latent_mask"], settings.no_reward_limit))
+    statistics = statistics_of(latents, stored.weights["latent_mask"], settings.no_reward_limit)
     inputs = {"data": dataset.fingerprint()}
     graphs = dynamics_graphs(settings.dynamics, new_dynamics(settings, *widths(latents)))
     info = dynamics_facts(settings, dynamics, dataset.action_map)
-    trainable = JointTraining(settings, dataset, latents, vae, dynamics, device)
+    trainable = JointTraining(settings, dataset, latents, statistics, vae, dynamics, device)
     kept = {"inputs": inputs}
     config = FitConfig("V and M", TRAIN_MDRNN, settings.epochs, settings.patience, settings, inputs, kept, {}, loggers)
     state = fit(trainable, joint_folder(run), config)
     _publish(run, stored, info, graphs)
+    _, validation = split_validation(dataset.episodes)
+    load_vae(run)[0].report(vae_folder(run), sample_frames(dataset, validation, _REPORTED))
     return state
 
 

@@ -20,6 +20,7 @@ from vmc.models.dynamics.mdn import Memory
 from vmc.models.dynamics.noise import Noise, NoiseSizes
 from vmc.models.dynamics.outcomes import REWARDS, TWO_HOT, WithOutcomes
 from vmc.models.dynamics.recurrences import RECURRENCES
+from vmc.models.dynamics.rssm_frozen import FrozenRSSM
 from vmc.models.dynamics.state import State
 from vmc.models.dynamics.stochastic import Categorical, Gaussian
 
@@ -114,7 +115,7 @@ class RSSM(WithOutcomes):
         numbers = noise.uniform if uniform else noise.normal[:, :normal]
         s = self.stochastic.sample(self.prior(h), numbers, temperature)
         vectors = self.trunk(torch.cat([h, s], dim=-1))
-        mean, log_std = self._latent(vectors)
+        mean, log_std = self.split_latent(self.latent(vectors))
         sampled = mean + log_std.exp() * noise.normal[:, normal:] * temperature**0.5
         rewards, logits = self.outcomes(vectors)
         return Imagined(State((torch.where(self._used, sampled, 0), s, *memory)), rewards, self.probability(logits))
@@ -171,6 +172,9 @@ class RSSM(WithOutcomes):
             losses["reward_loss"] = self.classified_reward_loss(vectors, batch)
         return {"loss": sum(losses.values(), torch.zeros(())), **losses}, state
 
+    def frozen(self) -> FrozenRSSM:
+        return FrozenRSSM(self)
+
     def _along(self, batch: SequenceBatch, state: State) -> tuple[_Along, State]:
         steps = []
         for t in range(batch.actions.shape[1]):
@@ -186,7 +190,7 @@ class RSSM(WithOutcomes):
 
     def _errors(self, along: _Along, batch: SequenceBatch) -> Tensor:
         """-log p(z' | h', s') over the latent dimensions in use, (B, T)."""
-        mean, log_std = self._latent(self.trunk(torch.cat([along.h, along.s], dim=-1)))
+        mean, log_std = self.split_latent(self.latent(self.trunk(torch.cat([along.h, along.s], dim=-1))))
         standardised = (batch.latents[:, 1:] - mean) * (-log_std).exp()
         nll = 0.5 * (standardised.square() + log(2 * pi)) + log_std
         return torch.where(self._used, nll, 0).sum(dim=-1)
@@ -203,8 +207,9 @@ class RSSM(WithOutcomes):
     def _posterior(self, h: Tensor, latents: Tensor) -> Tensor:
         return self.posterior(torch.cat([h, torch.where(self._used, latents, 0)], dim=-1))  # type: ignore[no-any-return]
 
-    def _latent(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = self.latent(vectors).chunk(2, dim=-1)
+    def split_latent(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The latent head's outputs (..., 2 Z) as mean and log standard deviation, (..., Z) each."""
+        mean, log_std = outputs.chunk(2, dim=-1)
         return mean, log_std.clamp(min=_MIN_LOG_STD)
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor
 from vmc.models.dynamics.noise import NoiseSizes
 
 # No class is rarer than 1% of a uniform draw (DreamerV3: Hafner et al., 2023, appendix B).
-_UNIFORM_SHARE = 0.01
+UNIFORM_SHARE = 0.01
 
 
 class Categorical:
@@ -23,7 +23,7 @@ class Categorical:
     def probabilities(self, outputs: Tensor, temperature: float = 1.0) -> Tensor:
         """(..., V * C) outputs to (..., V, C): 1% is uniform."""
         shares = (outputs.unflatten(-1, (self._variables, self._classes)) / temperature).softmax(dim=-1)
-        mixed: Tensor = (1 - _UNIFORM_SHARE) * shares + _UNIFORM_SHARE / self._classes
+        mixed: Tensor = (1 - UNIFORM_SHARE) * shares + UNIFORM_SHARE / self._classes
         return mixed
 
     def mode(self, outputs: Tensor) -> Tensor:

@@ -1,0 +1,91 @@
+"""Environments of strangers that leave threads and processes behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+_MODULE = """
+    import multiprocessing, subprocess, sys, threading, time
+    import gymnasium as gym
+    import numpy as np
+
+    def square(queue):
+        queue.put(9)
+
+    class Env(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+        def __init__(self, what):
+            if what == "thread":
+                threading.Thread(target=time.sleep, args=(1000,), name="heartbeat").start()
+            if what == "multiprocessing":
+                queue = multiprocessing.get_context("fork").Queue()
+                child = multiprocessing.get_context("fork").Process(target=square, args=(queue,))
+                child.start()
+                assert queue.get() == 9
+                child.join()
+            if what == "process":
+                subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)  # an orphan of the test"])
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self._left = 5
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            self._left -= 1
+            return np.zeros(2, np.float32), 1.0, self._left == 0, False, {}
+
+    gym.register("Strange-v0", entry_point=Env)
+"""
+
+
+def _orphans() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "an orphan of the test" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _collect(folder: Path, what: str, workers: int) -> subprocess.CompletedProcess[str]:
+    (folder / "strange.py").write_text(textwrap.dedent(_MODULE))
+    options = ["--env-kwargs", f"what={what}", "--episodes", "4", "--workers", str(workers), "--data", "data"]
+    command = [sys.executable, "-m", "vmc", "rollouts", "--env", "strange:Strange-v0", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_thread_that_never_ends_does_not_hold_up_the_command(workers: int, tmp_path: Path) -> None:
+    done = _collect(tmp_path, "thread", workers)
+    assert done.returncode == 0, done.stderr
+    assert "4 episodes" in done.stdout
+    assert "A thread is still running (heartbeat" in done.stderr
+
+
+def test_an_environment_in_a_worker_may_use_multiprocessing(tmp_path: Path) -> None:
+    done = _collect(tmp_path, "multiprocessing", 1)
+    assert done.returncode == 0, done.stderr
+    assert "4 episodes" in done.stdout
+
+
+def test_what_an_environment_starts_in_a_worker_ends_with_it(tmp_path: Path) -> None:
+    """The environment that the command itself makes, for a look at its spaces, leaves one; the workers leave none."""
+    done = _collect(tmp_path, "process", 2)
+    assert done.returncode == 0, done.stderr
+    time.sleep(0.5)
+    left = _orphans()
+    for process in left:
+        process.kill()
+    assert len(left) <= 1
