@@ -13,6 +13,7 @@ from vmc.errors import VmcError
 from vmc.pipeline import PipelineSettings, run_pipeline
 from vmc.recipes import Recipe, due_stages, load_recipe
 from vmc.stages import collect, training
+from vmc.storage.journal import sealed, unsealed
 from vmc.storage.rollouts import RolloutDataset
 
 FIRST: dict[str, dict[str, Any]] = {
@@ -285,7 +286,8 @@ def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(
     run_pipeline(settings)
     assert ran[3:] == ["rollouts", "train-vae", "train-mdrnn", "train-controller", "test"]
     file = tmp_path / "run" / "run.json"
-    file.write_text(file.read_text().replace('"round": 0', '"round": 1'))
+    records = unsealed(json.loads(file.read_text()), file, "")
+    file.write_text(json.dumps(sealed({**record, "round": 1} for record in records)))
     with pytest.raises(VmcError, match="has 2 rounds already, and the recipe toy has 1"):
         run_pipeline(settings)
 

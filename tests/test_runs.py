@@ -12,13 +12,23 @@ from click.testing import CliRunner
 from vmc.cli import main
 from vmc.recipes import find_recipe
 from vmc.runs import ending, env_of, find_runs, known_environments, random_score
+from vmc.stages.evaluate import summary
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def _test_file(run: Path, mean: float, policy: str = "controller", env: str = "CarRacing-v3") -> None:
     run.mkdir(parents=True)
-    content: dict[str, Any] = {"env": env, "mean": mean, "std": 1.0, "episodes": [{}, {}], "config": {"policy": policy}}
+    returns = [mean - 1, mean + 1]
+    content: dict[str, Any] = {
+        "env": env,
+        "episodes": [{"seed": n, "episode_return": each, "episode_length": 9} for n, each in enumerate(returns)],
+        **summary(returns),
+        "dream": False,
+        "controller": None,
+        "config": {"policy": policy, "seed": 0},
+        "versions": {},
+    }
     (run / "test.json").write_text(json.dumps(content))
 
 

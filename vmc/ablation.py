@@ -121,8 +121,11 @@ def run_row(name: str, settings: AblationSettings) -> dict[str, Any]:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows that are there, in the table's order."""
     path = folder / TABLE
-    rows = read_json(path, "Remove it: the rows that are there are then made again.") or []
-    with readable(path, "Remove it: the rows that are there are then made again."):
+    way_out = "Remove it: the rows that are there are then made again."
+    rows = read_json(path, way_out)
+    if rows is None:
+        return []
+    with readable(path, way_out):
         return [{**row, "row": row["row"]} for row in rows]
 
 

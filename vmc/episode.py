@@ -169,7 +169,7 @@ def _values_counted(env: gym.Env[Any, Any], method: str, values: str) -> Iterato
 def _number(env: gym.Env[Any, Any], reward: Any, step: int) -> float:
     """A reward; an array of one is taken for its element, as NumPy does."""
     value = reward.item() if getattr(reward, "size", None) == 1 else reward
-    if isinstance(value, str | bytes | complex) or not isinstance(value, SupportsFloat):
+    if isinstance(value, str | bytes | complex | np.ndarray) or not isinstance(value, SupportsFloat):
         raise VmcError(f"{_name(env)} returned the reward {reward!r} at step {step}, which is no number.", _REWARDS)
     if not abs(float(value)) <= MAX_REWARD:  # NaN, too
         raise VmcError(f"{_name(env)} returned the reward {value} at step {step}.", _REWARDS)

@@ -341,6 +341,8 @@ def _write_records(run: Path, records: list[StageRecord]) -> None:
 
 def _read_records(run: Path) -> list[StageRecord]:
     path, way_out = run / _RECORDS, "Remove it; the stages themselves know what they have done."
-    records = read_json(path, way_out) or []
+    records = read_json(path, way_out)
+    if records is None:
+        return []
     with readable(path, way_out):
         return [stored_values(StageRecord, record, path) for record in unsealed(records, path, way_out)]

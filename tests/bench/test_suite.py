@@ -26,6 +26,10 @@ GROUPS = {
     "dream": [
         "one at a time, eager PyTorch",
         "64 x 16 as a batch (vmc)",
+        "lstm",
+        "gru",
+        "transformer,context=32",
+        "rssm",
         "real episodes, fast environment",
         "64 x 16, threads",
         "64 x 16, processes (vmc)",

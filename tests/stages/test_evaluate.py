@@ -16,6 +16,7 @@ from vmc.errors import VmcError
 from vmc.policies import RandomPolicy
 from vmc.seeding import env_seed, stream
 from vmc.stages.evaluate import evaluate_controller, evaluate_temperatures, summary
+from vmc.stages.results import read_result
 from vmc.stages.train_controller import train_controller
 from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
 
@@ -32,7 +33,7 @@ def test_summary_is_that_of_numpy() -> None:
 
 def test_the_result_holds_every_episode(toy: ToyRun) -> None:
     result = evaluate_controller(toy_settings("test", episodes=5), toy.data, toy.run, "cpu", 0)
-    assert result == json.loads((toy.run / "test.json").read_text())
+    assert result == read_result(toy.run / "test.json")
     assert [episode["seed"] for episode in result["episodes"]] == [env_seed(0, "test", i) for i in range(5)]
     assert result["mean"] == pytest.approx(np.mean([episode["episode_return"] for episode in result["episodes"]]))
     assert result["dream"] is False
@@ -118,7 +119,7 @@ def test_by_default_a_c_is_tested_in_the_dream_that_it_was_evolved_in(
     assert dreamed == {DreamSettings(**OWN_DREAM)}
     assert result["temperature"] == 2.0
     assert max(episode["episode_length"] for episode in result["episodes"]) <= 17
-    assert result == json.loads((hot.run / "test-dream.json").read_text())
+    assert result == read_result(hot.run / "test-dream.json")
 
 
 def test_a_given_temperature_leaves_the_rest_of_the_dream_as_it_was(

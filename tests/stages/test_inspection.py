@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ToyRun
+from conftest import ToyRun, toy_settings
 
 from vmc.cli import main
+from vmc.stages.evaluate import evaluate_controller
 
 
 def _inspect(path: Path) -> Result:
@@ -33,7 +34,7 @@ def test_all_that_is_missing_or_corrupt_in_a_run_is_listed(toy: ToyRun) -> None:
     assert f"{missing} is missing, but best.json names it." in result.stdout
     for path in corrupt:
         assert f"{path} is corrupt" in result.stdout
-    assert f"{toy.run / 'test.json'} is no result" in result.stdout
+    assert f"{toy.run / 'test.json'} is damaged" in result.stdout
     assert result.stdout.count("C, 41 numbers") == 2  # what is intact is told as ever
     assert "latents of" in result.stdout
     assert "Restore it from a copy, or remove best.json and latest.json in" in result.stdout
@@ -82,11 +83,10 @@ def test_a_checkpoint_alone(name: str, toy: ToyRun) -> None:
 
 
 def test_results_with_other_names_are_listed(toy: ToyRun) -> None:
-    import json
-
-    result = {"env": "vmc/Toy-v0", "dream": False, "mean": 1.0, "std": 2.0, "episodes": [1, 2]}
-    (toy.run / "test-2-episodes-seed-1.json").write_text(json.dumps(result))
+    result = evaluate_controller(toy_settings("test", episodes=2), toy.data, toy.run, "cpu", 0)
+    (toy.run / "test.json").rename(toy.run / "test-2-episodes-seed-1.json")
     (toy.run / "test-temperatures.json").write_text("[]")
     found = _inspect(toy.run)
     assert found.exit_code == 0, found.stderr
-    assert "test-2-episodes-seed-1.json: 1.0 ± 2.0 over 2 episodes on vmc/Toy-v0" in found.stdout
+    score = f"{result['mean']:.1f} ± {result['std']:.1f} over 2 episodes on vmc/Toy-v0"
+    assert f"test-2-episodes-seed-1.json: {score}" in found.stdout

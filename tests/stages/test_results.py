@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ToyRun, toy_settings
+from conftest import TOY, ToyRun, toy_settings
 
 from vmc.stages.evaluate import evaluate_and_keep, evaluate_temperatures
 from vmc.stages.results import Kept, keep, keep_table, own_result
@@ -19,7 +19,9 @@ OWN_DREAM = {"temperature": 1.15, "horizon": 300, "sample_termination": False, "
 def _result(episodes: int, controller: str | None = "c1", dream: bool = False, **config: Any) -> dict[str, Any]:
     values = {"policy": "controller" if controller else "random", "seed": 0, "max_steps": None, **config}
     rows = [{"seed": number, "episode_return": 1.0, "episode_length": 2} for number in range(episodes)]
-    return {"episodes": rows, "dream": dream, "controller": controller, "config": values}
+    figures = {"mean": 1.0, "std": 0.0, "ci95": [1.0, 1.0], "min": 1.0, "max": 1.0}
+    facts = {"env": TOY, "versions": {"vmc": "0"}}
+    return {"episodes": rows, "dream": dream, "controller": controller, "config": values, **figures, **facts}
 
 
 def _keep(result: dict[str, Any], run: Path) -> Kept:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 _MODULE = """
-    import multiprocessing, subprocess, sys, threading, time
+    import multiprocessing, os, subprocess, sys, threading, time
     import gymnasium as gym
     import numpy as np
 
@@ -33,7 +33,7 @@ _MODULE = """
                 assert queue.get() == 9
                 child.join()
             if what == "process":
-                subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)  # an orphan of the test"])
+                subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)  # " + os.getcwd()])
 
         def reset(self, *, seed=None, options=None):
             super().reset(seed=seed)
@@ -48,11 +48,11 @@ _MODULE = """
 """
 
 
-def _orphans() -> list[psutil.Process]:
+def _orphans(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "an orphan of the test" in " ".join(process.cmdline()):
+            if f"# {folder}" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -63,7 +63,11 @@ def _collect(folder: Path, what: str, workers: int) -> subprocess.CompletedProce
     (folder / "strange.py").write_text(textwrap.dedent(_MODULE))
     options = ["--env-kwargs", f"what={what}", "--episodes", "4", "--workers", str(workers), "--data", "data"]
     command = [sys.executable, "-m", "vmc", "rollouts", "--env", "strange:Strange-v0", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    # Not into pipes: a process that is left behind would keep them open.
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        status = subprocess.run(command, cwd=folder, stdout=out, stderr=err, timeout=120, check=False).returncode
+    texts = ((folder / name).read_text() for name in ("out", "err"))
+    return subprocess.CompletedProcess(command, status, *texts)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -85,7 +89,7 @@ def test_what_an_environment_starts_in_a_worker_ends_with_it(tmp_path: Path) -> 
     done = _collect(tmp_path, "process", 2)
     assert done.returncode == 0, done.stderr
     time.sleep(0.5)
-    left = _orphans()
+    left = _orphans(tmp_path)
     for process in left:
         process.kill()
     assert len(left) <= 1

@@ -166,8 +166,9 @@ class Search:
                 value = list(value) if type(vars(owner).get(name)) is list else np.array(value, order=order)
             setattr(owner, name, value)
         sampler = self._strategy.sm
-        self._strategy.C, self._strategy.B, self._strategy.D = sampler.C, sampler.B, sampler.D
-        self._strategy.dC = sampler.variances
+        if hasattr(sampler, "C"):  # a diagonal search has its scales in `sigma_vec`
+            self._strategy.C, self._strategy.B, self._strategy.D = sampler.C, sampler.B, sampler.D
+            self._strategy.dC = sampler.variances
         self._normal.generator.bit_generator.state = values["generator"]
 
 

@@ -37,7 +37,8 @@ def count_use(run: Path, env: str, seed: int, controller: str) -> int:
 
 def _noted(path: Path) -> dict[str, dict[str, list[str]]]:
     """The hashes of the Cs, by environment and test seed."""
-    noted = read_json(path, _WAY_OUT) or {}
+    noted = read_json(path, _WAY_OUT)
+    noted = {} if noted is None else noted
     with readable(path, _WAY_OUT):
         hashes = [each for seeds in noted.values() for met in seeds.values() for each in met]
         if not all(isinstance(each, str) for each in hashes) or not all(map(_is_list, noted.values())):
