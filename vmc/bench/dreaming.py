@@ -75,7 +75,7 @@ def _bench_kinds(rounds: int, device: torch.device) -> list[Result]:
         entries.append(
             Entry(kind, partial(_dream_here, _worker_of(dynamics, device), _starts_of(dynamics)), operations)
         )
-    results = compare("dream, one core, kinds of M", "steps", entries, rounds, gemm(device))
+    results = compare("dream, kinds of M", "steps", entries, rounds, gemm(device))
     torch.set_num_threads(threads)
     return results
 
