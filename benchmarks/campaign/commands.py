@@ -23,7 +23,7 @@ import vmc.stages.train_vae
 import vmc.viewer.runs  # noqa: F401
 from vmc.cli import main
 
-_SECONDS = 300
+_SECONDS = 60
 
 
 class Outcome(NamedTuple):

@@ -44,7 +44,7 @@ READERS: dict[str, Sequence[str]] = {
     "inspect-data": ("inspect", "data"),
     "test": ("test", "run", "--episodes", "5", "--workers", "0"),
     "test-dream": ("test", "run", "--dream", "--episodes", "4", "--data", "data"),
-    "export": ("export", "run", "--to", "copy"),
+    "export": ("export", "--run", "run", "--to", "copy"),
     "report": ("report", "run"),
     "list": ("list",),
     "go-on": ("run", "--recipe", "longer.toml", "--data", "data", "--run", "run", "--workers", "0"),

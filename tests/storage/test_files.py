@@ -20,6 +20,7 @@ from vmc.storage.files import (
     CannotWriteError,
     explained_os_errors,
     locked,
+    read_json,
     remove_partials,
     replacing,
     sha256_of,
@@ -174,6 +175,20 @@ with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(600)
 """
+
+
+@pytest.mark.parametrize("kind", ["device", "folder", "loop"])
+def test_what_is_no_regular_file_is_told_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    if kind == "loop":  # as if it were not there
+        assert read_json(path, "") is None
+        return
+    with pytest.raises(VmcError, match=r"a.json is damaged"):
+        read_json(path, "")
 
 
 def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:

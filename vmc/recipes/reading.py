@@ -17,6 +17,7 @@ from vmc.recipes.lines import Place, key_lines, line_of
 from vmc.recipes.recipe import Measured, Options, Recipe, Round
 from vmc.recipes.schema import StageOptionError, check_options
 from vmc.stages.settings import STAGES
+from vmc.storage.files import read_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,7 +53,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise VmcError(
             f"{path} cannot be read: {error}.", "`vmc recipes` lists the recipes that are shipped."

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_info
 
 from vmc.errors import VmcError
 from vmc.extras import VERSION
-from vmc.storage.files import parse_json, write_bytes, write_json
+from vmc.storage.files import parse_json, read_file, write_bytes, write_json
 
 SCHEMA = 2
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -183,7 +183,7 @@ def read_sidecar(directory: Path, name: str, command: str) -> dict[str, Any]:
         hint = _way_out(path, command) if goes_on else f"Run `{command}` first."
         raise VmcError(f"There is no checkpoint {path}.", hint)
     try:
-        content = dict(parse_json(path.read_text(encoding="utf-8")))
+        content = dict(parse_json(read_file(path).decode()))
         digest = content.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError):
         raise corrupt(path, command) from None
@@ -268,7 +268,7 @@ def _read(sidecar: Path, file: dict[str, Any], command: str) -> bytes:
     if not path.exists():
         raise VmcError(f"{path} is missing, but {sidecar.name} names it.", _way_out(sidecar, command))
     try:
-        data: bytes = path.read_bytes()
+        data = read_file(path)
     except OSError:
         raise corrupt(path, command) from None
     if hashlib.sha256(data).hexdigest() != file["sha256"]:

@@ -80,6 +80,13 @@ def remove_partials(directory: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a regular file. Raises an `OSError` for a folder, a device or a pipe: these may not end."""
+    if not path.is_file():
+        raise OSError(f"{path} is no regular file")
+    return path.read_bytes()
+
+
 def parse_json(text: str) -> Any:
     """As `json.loads`. Raises a `ValueError` also for NaN, infinity, and what is nested too deeply."""
     try:
@@ -108,7 +115,7 @@ def read_json(path: Path, way_out: str) -> Any:
     if not path.exists():
         return None
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(read_file(path).decode())
     except (OSError, ValueError):
         raise VmcError(f"{path} is damaged.", way_out) from None
 
@@ -127,7 +134,7 @@ def check_replaceable(path: Path, keys: Set[str]) -> None:
     if not path.exists():
         return
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_file(path).decode())
     except (OSError, ValueError):
         value = None
     if not isinstance(value, dict) or not keys <= value.keys():

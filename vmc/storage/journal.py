@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vmc.errors import VmcError
-from vmc.storage.files import explained_os_errors, parse_json, replacing
+from vmc.storage.files import explained_os_errors, parse_json, read_file, replacing
 
 Line = dict[str, Any]
 _CHECK = "check"
@@ -90,7 +90,7 @@ def read_journal(path: Path, way_out: str, without: bool = True) -> list[Line]:
     if not path.exists():
         return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = read_file(path).decode().splitlines(keepends=True)
         found = [dict(parse_json(line)) for line in lines if line.endswith("\n")]
     except (OSError, ValueError, TypeError):
         raise VmcError(f"{path} is damaged.", way_out) from None

@@ -292,6 +292,8 @@ def check_env_matches(dataset: RolloutDataset, env: str, preprocessings: Collect
 
 
 def _read_index(path: Path) -> tuple[Source, FrameKind, list[StoredEpisode]]:
+    if not path.is_file():
+        raise _bad_shard(path, "is no regular file")
     with _explained_read(path), h5py.File(path, "r") as file:
         if file.attrs.get("schema", SCHEMA) != SCHEMA:
             raise _bad_shard(path, f"has schema {file.attrs['schema']}, and this vmc reads {SCHEMA}")
