@@ -167,8 +167,10 @@ def test_a_search_of_another_size_is_refused() -> None:
         Search(SETTINGS, 6, seed=0).restore(arrays, values)
 
 
-@pytest.mark.parametrize("values", [{"population_size": 3}, {"step_size": 0.0}, {"mean_learning_rate": 0.0}])
-def test_settings_out_of_bounds_are_refused(values: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "values", [{"population_size": 3}, {"step_size": 0.0}, {"mean_learning_rate": 0.0}, {"covariance": "round"}]
+)
+def test_settings_out_of_bounds_are_refused(values: dict[str, float | str]) -> None:
     with pytest.raises(VmcError):
         SearchSettings(**values)  # type: ignore[arg-type]
 

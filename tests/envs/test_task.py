@@ -10,7 +10,17 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vmc.envs import TASKS, VECTORS, BoxActionMap, Task, action_map_of, check_env, get_task, make_env
+from vmc.envs import (
+    TASKS,
+    VECTORS,
+    BoxActionMap,
+    Task,
+    action_map_from_json,
+    action_map_of,
+    check_env,
+    get_task,
+    make_env,
+)
 from vmc.envs.task import DISCRETE_CARRACING
 from vmc.errors import VmcError
 
@@ -208,3 +218,12 @@ def test_carracing_is_what_the_table_says() -> None:
     np.testing.assert_array_equal(action_map.high, env.action_space.high)
     assert not env.step(action_map(np.zeros(3)))[2]
     env.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"one_hot": 0}, {"one_hot": "3"}, {"low": [0]}, {n: [np.nan] for n in ("offset", "scale", "low", "high")}],
+)
+def test_what_is_no_map_of_actions_is_told(content: dict[str, Any]) -> None:
+    with pytest.raises(VmcError, match="no map of actions"):
+        action_map_from_json(content)

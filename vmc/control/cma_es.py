@@ -58,6 +58,8 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if self.population_size < 4:
             raise VmcError(f"The population is {self.population_size}; CMA-ES needs at least 4 candidates.")
+        if self.covariance not in COVARIANCES:
+            raise VmcError(f"The covariance cannot be {self.covariance!r}.", f"Choose {' or '.join(COVARIANCES)}.")
         for name in ("step_size", "mean_learning_rate"):
             if not getattr(self, name) > 0:
                 raise VmcError(f"The {name.replace('_', ' ')} is {getattr(self, name)}; it must be above 0.")

@@ -136,15 +136,18 @@ def action_map_from_json(content: Mapping[str, Any]) -> ActionMap:
         VmcError: it is none.
     """
     try:
-        if "one_hot" in content:
-            if type(content["one_hot"]) is int and content["one_hot"] > 0:
-                return OneHotActionMap(content["one_hot"])
-            raise ValueError
-        arrays = {name: np.array(values, np.float32) for name, values in content.items()}
-        found = BoxActionMap(**arrays)
+        return _read(content)
     except (TypeError, ValueError):
         raise VmcError(f"This is no map of actions: {str(content)[:80]}.", _DAMAGED) from None
-    is_one = len({array.shape for array in arrays.values()}) == 1 and found.low.ndim == 1 and found.size > 0
-    if not (is_one and all(np.isfinite(array).all() for array in arrays.values())):
-        raise VmcError(f"This is no map of actions: {str(content)[:80]}.", _DAMAGED)
+
+
+def _read(content: Mapping[str, Any]) -> ActionMap:
+    if "one_hot" in content:
+        if type(content["one_hot"]) is not int or content["one_hot"] < 1:
+            raise ValueError
+        return OneHotActionMap(content["one_hot"])
+    arrays = {name: np.array(values, np.float32) for name, values in content.items()}
+    found = BoxActionMap(**arrays)
+    if any(array.shape != (len(found.low),) or not np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError
     return found
