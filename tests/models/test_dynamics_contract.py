@@ -122,6 +122,27 @@ def test_the_frozen_model_imagines_what_the_reference_does(kind: str, mixture: s
         assert (frozen.latents(state)[:, dynamics.latent_mask] != 0).all()
 
 
+@pytest.mark.parametrize("kind", [*ALL, "transformer,context=1", "transformer,context=3"])
+def test_many_dreams_go_on_from_one_state(kind: str) -> None:
+    """A frozen model may keep memory of its own beside the states; each state stays as it was."""
+    dynamics = _make(kind)
+    frozen, actions = dynamics.frozen(), torch.randn(9, 4, A)
+    state, noise = _state(dynamics, 4), [_noise(dynamics, 4) for _ in range(9)]
+    before = state.map(torch.clone)
+    branches = {}
+    for branch in (0, 1):  # both from the first state, and the second one while the first goes on
+        branches[branch] = frozen.imagine(state, actions[branch], noise[branch], 1.0).state
+    for t in range(2, 9):
+        for branch in (0, 1):
+            branches[branch] = frozen.imagine(branches[branch], actions[t] + branch, noise[t], 1.0).state
+    for branch in (0, 1):
+        expected = dynamics.imagine(before, actions[branch], noise[branch], 1.0).state
+        for t in range(2, 9):
+            expected = dynamics.imagine(expected, actions[t] + branch, noise[t], 1.0).state
+        torch.testing.assert_close(tuple(branches[branch]), tuple(expected), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(tuple(state), tuple(before), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_imagining_moves_the_memory_as_observing_does(kind: str) -> None:
     """Whatever latents it samples: the memory at the next frame is from before M sees them."""

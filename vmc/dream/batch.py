@@ -41,7 +41,7 @@ class DreamBatch:
         self._device = dream.starts.means.device
         self._noise = _NoiseBlocks(num_dreams, self._world.noise_sizes)
         latents = torch.zeros(num_dreams, dream.dynamics.settings.latent_size, device=self._device)
-        self.state = dream.dynamics.initial(latents).map(torch.clone)  # rows are written to
+        self.state = dream.dynamics.initial(latents)
         self.terminations = np.zeros(num_dreams, np.float32)
 
     def begin(self, rows: Bools, generators: Sequence[np.random.Generator], state: State | None = None) -> None:
@@ -55,6 +55,7 @@ class DreamBatch:
         chosen = np.flatnonzero(rows).tolist()
         if state is None:
             state = self._starts.draw([generators[row] for row in chosen])
+        self.state = self.state.map(torch.clone)  # a state may share memory with earlier ones
         self.state.copy_rows(torch.tensor(chosen, device=self._device), state)
         self._noise.restart(chosen, generators)
 

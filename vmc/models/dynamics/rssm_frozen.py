@@ -16,6 +16,7 @@ from vmc.models.dynamics.noise import Noise
 from vmc.models.dynamics.recurrences import GRURecurrence
 from vmc.models.dynamics.state import State
 from vmc.models.dynamics.stochastic import UNIFORM_SHARE, Categorical
+from vmc.models.dynamics.transformer import CausalTransformer
 from vmc.models.fastmath import compiled, exp
 from vmc.models.packed_linear import PackedLinear
 
@@ -90,7 +91,8 @@ def _packed(layers: nn.Sequential) -> Layer:
 def _moving(recurrence: Any) -> Callable[..., Memory]:
     """From the inputs and the parts of the memory to the next memory."""
     if not isinstance(recurrence, GRURecurrence):
-        return lambda inputs, *memory: recurrence.step(inputs, memory)
+        step = recurrence.frozen_step() if isinstance(recurrence, CausalTransformer) else recurrence.step
+        return lambda inputs, *memory: step(inputs, memory)
     weight_inputs, weight_h, bias_inputs, bias_h = recurrence.gru.all_weights[0]
     inputs_layer, h_layer = PackedLinear(weight_inputs, bias_inputs), PackedLinear(weight_h, bias_h)
 

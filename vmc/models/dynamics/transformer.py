@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from vmc.config import option
 from vmc.errors import VmcError
 from vmc.models.dynamics.mdn import MDN, MDNSettings, Memory
+from vmc.models.dynamics.transformer_frozen import FrozenTransformer
 
 # Of the slowest rotation (Su et al., 2021, "RoFormer", section 3.2.2).
 _ROTARY_BASE = 10_000.0
@@ -148,6 +150,10 @@ class CausalTransformer(nn.Module):
         """One step: inputs (B, I)."""
         return self.unroll(inputs[:, None], memory)[1]
 
+    def frozen_step(self) -> Callable[[Tensor, Memory], Memory]:
+        """`step` for dreams on the device of the weights, which must not change after this call."""
+        return FrozenTransformer(self) if self.embedding.weight.device.type == "cpu" else self.step
+
     def _mask(self, count: Tensor, cached: int, steps: int) -> Tensor:
         """Which of the cached and new tokens each new one sees, bool (B, 1, T, S + T)."""
         new = torch.arange(steps, device=count.device)[:, None]
@@ -176,3 +182,6 @@ class Transformer(MDN):
 
     def step(self, inputs: Tensor, memory: Memory) -> Memory:
         return self.transformer.step(inputs, memory)
+
+    def frozen_step(self) -> Callable[[Tensor, Memory], Memory]:
+        return self.transformer.frozen_step()
