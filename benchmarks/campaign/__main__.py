@@ -12,44 +12,55 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import disks
 import files
+import interrupts
 import kills
+import machine
 import toy
+import twins
 
 from vmc.storage.checkpoint import versions
+
+# By the names of the options: the module, how many cases the long form has, and what they are.
+KINDS: dict[str, tuple[Any, int, str]] = {
+    "files": (files, 500, "mutated files"),
+    "kills": (kills, 200, "kill -9"),
+    "interrupts": (interrupts, 100, "SIGINT and SIGTERM"),
+    "disks": (disks, 60, "a full disk or a read-only folder"),
+    "twins": (twins, 30, "two processes at once"),
+    "machine": (machine, len(machine.MACHINES), "unusual machines"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=500, help="Cases of mutated files.")
-    parser.add_argument("--kills", type=int, default=200, help="Cases of kill -9.")
+    for name, (_, count, what) in KINDS.items():
+        parser.add_argument(f"--{name}", type=int, default=count, help=f"Cases of {what}.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="For the runs, and for what was found.")
     parser.add_argument("--out", type=Path, help="The counts, e.g. results/campaign.json.")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     toy.make_runs(given.folder)
-    found = {
-        "files": _cases("files", given.files, given, files.baselines, files.case),
-        "kills": _cases("kills", given.kills, given, kills.baselines, kills.case),
-    }
+    cases = {name: getattr(given, name) for name in KINDS}
+    found = {name: _cases(name, cases[name], given, kind) for name, (kind, _, _) in KINDS.items()}
     counts = {name: dict(Counter(row["verdict"] for row in rows)) for name, rows in found.items()}
-    cases = {"files": given.files, "kills": given.kills}
     summary = {"seed": given.seed, "cases": cases, "verdicts": counts}
     print(json.dumps(summary))
     if given.out is not None:
         given.out.write_text(json.dumps({**summary, "versions": versions()}, indent=2) + "\n", encoding="utf-8")
 
 
-def _cases(name: str, count: int, given: argparse.Namespace, baselines: Any, case: Any) -> list[dict[str, Any]]:
+def _cases(name: str, count: int, given: argparse.Namespace, kind: Any) -> list[dict[str, Any]]:
     """Runs the cases that are missing in the folder's journal; returns all of them."""
     journal = given.folder / f"{name}-{given.seed}.jsonl"
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
     done = [json.loads(line) for line in lines]
     first = 1 + max((row["case"] for row in done), default=-1)
-    expected = baselines(given.folder) if first < count else None
+    expected = kind.baselines(given.folder) if first < count else None
     for number in range(first, count):
-        rows = [{"case": number, **row} for row in case(given.folder, number, given.seed, expected)]
+        rows = [{"case": number, **row} for row in kind.case(given.folder, number, given.seed, expected)]
         with journal.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
         for row in rows:

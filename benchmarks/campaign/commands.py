@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ import vmc.stages.train_vae
 import vmc.viewer.runs  # noqa: F401
 from vmc.cli import main
 
-_SECONDS = 60
+_SECONDS = 120
 
 
 class Outcome(NamedTuple):
@@ -39,25 +39,54 @@ class Outcome(NamedTuple):
         return "Traceback (most recent call last)" in self.text
 
 
-def run(arguments: Sequence[str | Path], folder: Path, killed_after: float = _SECONDS) -> Outcome:
-    """Runs one command in a folder; where it takes longer than that many seconds it is killed, with the status -9."""
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        child = os.fork()
-        if child == 0:
-            _become(arguments, folder, output.fileno())
-        status = _waited(child, started + killed_after)
-        output.seek(0)
-        return Outcome(status, output.read().decode("utf-8", "replace"), time.monotonic() - started)
+Arguments = Sequence[str | Path]
 
 
-def _become(arguments: Sequence[str | Path], folder: Path, output: int) -> None:
+class Child:
+    """A command that runs in a folder, in a session of its own.
+
+    Args:
+        prepare: called in the child before the command begins.
+    """
+
+    def __init__(self, arguments: Arguments, folder: Path, prepare: Callable[[], None] = lambda: None) -> None:
+        self._started = time.monotonic()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(arguments, folder, self._output.fileno(), prepare)
+
+    def ended(self, killed_after: float = _SECONDS) -> Outcome:
+        """Waits for its end; where it takes longer than that many seconds it is killed, with the status -9."""
+        status = self._waited(self._started + killed_after)
+        with self._output:
+            self._output.seek(0)
+            text = self._output.read().decode("utf-8", "replace")
+        return Outcome(status, text, time.monotonic() - self._started)
+
+    def _waited(self, until: float) -> int:
+        while True:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > until:
+                os.killpg(self.pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+
+def run(arguments: Arguments, folder: Path, killed_after: float = _SECONDS) -> Outcome:
+    """Runs one command in a folder, as `Child`."""
+    return Child(arguments, folder).ended(killed_after)
+
+
+def _become(arguments: Arguments, folder: Path, output: int, prepare: Callable[[], None]) -> None:
     os.setsid()  # so that whatever it starts can be ended with it
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(folder)
     status = 1
     try:
+        prepare()
         main([str(argument) for argument in arguments], prog_name="vmc")
         status = 0
     except SystemExit as ended:
@@ -68,13 +97,3 @@ def _become(arguments: Sequence[str | Path], folder: Path, output: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
-
-
-def _waited(child: int, until: float) -> int:
-    while True:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > until:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.005)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from commands import Outcome, run
 
+from vmc.storage.rollouts import RolloutDataset
+
 TOY = "vmc/Toy-v0"
 _RECIPE = f"""
 env = "{TOY}"
@@ -72,9 +74,12 @@ def copied(source: Path, to: Path) -> Path:
     return to
 
 
-def removed(folder: Path) -> None:
-    """Removes a folder."""
-    shutil.rmtree(folder)
+def removed(path: Path) -> None:
+    """Removes a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def result_of(reader: str, folder: Path, outcome: Outcome) -> str:
@@ -90,6 +95,8 @@ def _result(reader: str, folder: Path, outcome: Outcome) -> object:
         return _score(run_folder / "test-dream.json")
     if reader == "export":
         return [_weights(path) for path in sorted((folder / "copy").glob("*/*.json"))]
+    if reader == "data":
+        return RolloutDataset(folder / "data").fingerprint()
     if reader == "go-on":
         return [_weights(path) for path in sorted(run_folder.glob("*/best.json"))] + [_score(run_folder / "test.json")]
     return None
