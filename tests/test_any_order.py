@@ -124,7 +124,8 @@ class AnyOrder(RuleBasedStateMachine):
     def another_round(self) -> None:
         recipe = self.folder / "round.toml"
         recipe.write_text(_ROUND, encoding="utf-8")
-        status = self._command("run", "--recipe", str(recipe), "--data", str(self.data), "--run", str(self.run))
+        places = ["--data", str(self.data), "--run", str(self.run), "--workers", "0"]
+        status = self._command("run", "--recipe", str(recipe), *places)
         for stage in _STAGES:
             self.finished[stage] = max(self.finished.get(stage, 0), self._length(stage))
         if status == 0:

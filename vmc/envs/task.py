@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from vmc.envs.observations import preprocessing_of, with_frames
 from vmc.envs.preprocess import PREPROCESSING, warm_up
 from vmc.envs.time_limit import has_time_limit, tell_default_limit
 from vmc.errors import VmcError
+from vmc.own_code import import_own
 
 CARRACING, FAST_CARRACING = "CarRacing-v3", "vmc/FastCarRacing-v3"
 DISCRETE_CARRACING = f"{CARRACING},continuous=False"
@@ -233,7 +233,7 @@ def _import_module(env: EnvName) -> None:
     """Imports the module that the id names, which registers the environment and may add its task."""
     if env.module is not None:
         try:
-            importlib.import_module(env.module)
+            import_own(env.module)
         except (ImportError, ValueError) as error:
             raise _unknown(env.id, error) from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from vmc.config import check_kind, did_you_mean, parse_value
 from vmc.errors import VmcError
 from vmc.models.dynamics.state import State
+from vmc.own_code import resolve_own
 
 if TYPE_CHECKING:
     from vmc.models.dynamics.contract import WorldModel
@@ -118,7 +118,7 @@ def make_step(name: str, weights: Arrays, graphs: Mapping[str, bytes]) -> StepMo
 
 def _resolve(name: str, place: str) -> Any:
     try:
-        return resolve_name(place)
+        return resolve_own(place)
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(
             f"M of kind {name!r} cannot be imported: {error}.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from vmc.config import check_kind, did_you_mean
 from vmc.envs import PREPROCESSING, VECTORS, get_task
 from vmc.errors import VmcError
+from vmc.own_code import resolve_own
 
 if TYPE_CHECKING:
     from vmc.models.vision.contract import Vision
@@ -48,7 +48,7 @@ def vision_class(name: str) -> type[Vision]:
     if name not in KINDS and ":" not in name:
         raise VmcError(f"There is no V of kind {name!r}.", f"{did_you_mean(name, KINDS)} Or give module:Class.")
     try:
-        found = resolve_name(KINDS[name].model if name in KINDS else name)
+        found = resolve_own(KINDS[name].model if name in KINDS else name)
     except (ImportError, AttributeError, ValueError) as error:
         raise VmcError(
             f"V of kind {name!r} cannot be imported: {error}.",
