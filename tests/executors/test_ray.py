@@ -342,3 +342,35 @@ def test_a_cluster_that_does_not_answer_is_told(address: str, expected: str, tmp
     assert expected in found.stderr
     assert "ray start --head" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+_STRANGER = """
+import sys, ray
+try:
+    ray.init(sys.argv[1], logging_level="CRITICAL")
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+else:
+    print("ran", ray.get(ray.remote(lambda: 42).options(num_cpus=0).remote()))
+"""
+
+
+def test_a_stranger_without_the_token_is_refused(tmp_path: Path) -> None:
+    """By the Ray that `--address local` starts. With the token the same client is served."""
+    with subprocess.Popen(_collect(tmp_path / "data", 4000, "--executor", "ray"), stderr=subprocess.DEVNULL) as process:
+        try:
+            assert workers.wait_until(lambda: len(list((tmp_path / "data").glob("*.h5"))) > 0, 120)
+            words = [word for child in psutil.Process(process.pid).children(recursive=True) for word in child.cmdline()]
+            address = next(word.partition("=")[2] for word in words if word.startswith("--gcs-address="))
+            found = {}
+            for mode in ("disabled", "token"):
+                environment = {**os.environ, "RAY_AUTH_MODE": mode}
+                command = [sys.executable, "-c", _STRANGER, address]
+                found[mode] = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=120, check=False
+                )
+        finally:
+            process.kill()
+    assert "ran" not in found["disabled"].stdout
+    assert "token is missing" in found["disabled"].stderr, found["disabled"]
+    assert "ran 42" in found["token"].stdout, found["token"]
