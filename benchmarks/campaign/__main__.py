@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import disks
+import environments
 import files
 import interrupts
 import kills
@@ -29,6 +30,7 @@ KINDS: dict[str, tuple[Any, int, str]] = {
     "interrupts": (interrupts, 100, "SIGINT and SIGTERM"),
     "disks": (disks, 60, "a full disk or a read-only folder"),
     "twins": (twins, 30, "two processes at once"),
+    "environments": (environments, len(environments.NAMES), "environments of strangers"),
     "machine": (machine, len(machine.MACHINES), "unusual machines"),
 }
 

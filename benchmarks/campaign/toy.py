@@ -13,8 +13,7 @@ from commands import Outcome, run
 from vmc.storage.rollouts import RolloutDataset
 
 TOY = "vmc/Toy-v0"
-_RECIPE = f"""
-env = "{TOY}"
+RECIPE = """
 [[rounds]]
 [rounds.rollouts]
 episodes = 14
@@ -37,8 +36,8 @@ horizon = 40
 episodes = 4
 """
 # A round more: what a run goes on with.
-_ROUND = _RECIPE.partition("[[rounds]]")[2].replace("episodes = 14", "episodes = 20")
-_LONGER = f"{_RECIPE}[[rounds]]{_ROUND}"
+_ROUND = RECIPE.partition("[[rounds]]")[2].replace("episodes = 14", "episodes = 20")
+_LONGER = f"{RECIPE}[[rounds]]{_ROUND}"
 RUN = ("run", "--recipe", "toy.toml", "--data", "data", "--run", "run", "--workers", "0")
 # The commands that read a run, by name: the arguments of each.
 READERS: dict[str, Sequence[str]] = {
@@ -53,6 +52,11 @@ READERS: dict[str, Sequence[str]] = {
 }
 
 
+def recipe_of(rounds: str = RECIPE, seed: int = 0, env: str = TOY) -> str:
+    """The text of a recipe."""
+    return f'seed = {seed}\nenv = "{env}"\n{rounds}'
+
+
 def make_runs(folder: Path) -> None:
     """Makes `first` and `second`, each with `data` and `run`, where they are not there yet."""
     for name, seed in (("first", 0), ("second", 1)):
@@ -60,8 +64,8 @@ def make_runs(folder: Path) -> None:
         if (place / "run" / "test.json").exists():
             continue
         place.mkdir(parents=True, exist_ok=True)
-        (place / "toy.toml").write_text(f"seed = {seed}{_RECIPE}", encoding="utf-8")
-        (place / "longer.toml").write_text(f"seed = {seed}{_LONGER}", encoding="utf-8")
+        (place / "toy.toml").write_text(recipe_of(RECIPE, seed), encoding="utf-8")
+        (place / "longer.toml").write_text(recipe_of(_LONGER, seed), encoding="utf-8")
         made = run(RUN, place)
         if made.status:
             raise SystemExit(f"The run that faults are tried on cannot be made:\n{made.text}")

@@ -1,0 +1,58 @@
+"""Environments of strangers: the whole chain runs on them, or one message says why not before there is a result."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import strange
+import toy
+from commands import Outcome
+
+# Ids and seeds that are unusual, beside the cases of `strange`: options of the command.
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "an id with a namespace": ("--env", "strange:of/Strangers-v0"),
+    "a seed above 2**32": ("--env", "strange:Strange-v0", "--seed", str(2**40 + 1)),
+}
+NAMES = (*strange.CASES, *_OPTIONS)
+_SECONDS = 300
+
+
+def baselines(folder: Path) -> None:
+    """There is nothing to compare with."""
+
+
+def case(folder: Path, number: int, seed: int, expected: None) -> list[dict[str, Any]]:
+    """Runs the chain on one environment."""
+    name = NAMES[number % len(NAMES)]
+    place = folder / "case"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    shutil.copy(strange.__file__, place)
+    (place / "chain.toml").write_text(toy.RECIPE, encoding="utf-8")
+    options = _OPTIONS.get(name, ("--env", "strange:Strange-v0", "--env-kwargs", f"what={name}"))
+    outcome = _run(["run", "--recipe", "chain.toml", *options, "--workers", "1", "--job-timeout", "15"], place)
+    done = (place / "results").exists() and any((place / "results").rglob("test.json"))
+    errors = [line for line in outcome.text.splitlines() if line.startswith("Error: ")]
+    told = outcome.status == 1 and len(errors) == 1
+    # A job's own trace is told where it has failed three times: it is the environment's.
+    if outcome.has_traceback and "A job failed 3 times" not in outcome.text and "run again" not in outcome.text:
+        verdict = "traceback"
+    elif outcome.status == 0:
+        verdict = "runs" if done else "silent"
+    else:
+        verdict = "told" if told and not done else "unclear"
+    row = {"environment": name, "status": outcome.status, "verdict": verdict}
+    return [{**row, "told": errors, **({} if verdict in ("runs", "told") else {"text": outcome.text[-2000:]})}]
+
+
+def _run(arguments: list[str], place: Path) -> Outcome:
+    command = [sys.executable, "-m", "vmc", *arguments]
+    try:
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired as late:
+        return Outcome(-9, (late.stderr or b"").decode("utf-8", "replace"), float(_SECONDS))
+    return Outcome(done.returncode, done.stdout + done.stderr, 0.0)
