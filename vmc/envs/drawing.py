@@ -54,19 +54,19 @@ def fast_drawing_is_proved() -> bool:
 
 
 @contextmanager
-def announced(what: str) -> Iterator[None]:
-    """Tells on stderr what is going on if the block takes long, and how long it took."""
+def announced(what: str, seconds: float = _LOADING_SECONDS) -> Iterator[None]:
+    """Tells on stderr what is going on if the block takes longer than that, and how long it took."""
     started = time.monotonic()
-    timer = threading.Timer(_LOADING_SECONDS, print, [what], {"file": sys.stderr, "flush": True})
+    timer = threading.Timer(seconds, print, [what], {"file": sys.stderr, "flush": True})
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-    seconds = time.monotonic() - started
-    if seconds > _LOADING_SECONDS:
-        print(f"Done in {seconds:.0f} s.", file=sys.stderr, flush=True)
+    taken = time.monotonic() - started
+    if taken > seconds:
+        print(f"Done in {taken:.0f} s.", file=sys.stderr, flush=True)
 
 
 def numba_cache() -> Path:

@@ -148,7 +148,8 @@ def check_env(name: str, max_steps: int | None = None) -> str:
     Returns:
         How its frames come about (`preprocessing_of`).
     """
-    env = make_env(name)
+    with announced(f"{name} has not been made in two minutes. Its constructor may hang; Ctrl-C ends vmc.", _LONG):
+        env = make_env(name)
     env.close()
     if max_steps is None and not has_time_limit(env):
         tell_default_limit(name)
@@ -184,6 +185,8 @@ def make_env(name: str, rendered: bool = False) -> gym.Env[Any, Any]:
         raise VmcError(f"{name} does not fit: {problem}.", _WHAT_FITS) from None
 
 
+# Seconds that an environment may take to be made before a word is said.
+_LONG = 120.0
 _WHAT_FITS = (
     "Register an id of your own whose entry point wraps the environment (gymnasium.wrappers), "
     "or give --pixels to see what it renders."
