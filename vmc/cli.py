@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -47,6 +47,9 @@ from vmc.stages.settings import (
     TrainVAESettings,
 )
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 BENCHES = ("environment", "policy", "step", "workers", "collection", "loading", "vae", "mdrnn", "dream")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -70,7 +73,7 @@ class _Group(OrderedGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _sigterm_raises():
+            with _signals_raise():
                 return super().invoke(ctx)
         except VmcError as error:
             click.echo(f"Error: {error}", err=True)
@@ -81,19 +84,35 @@ class _Group(OrderedGroup):
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _signals_raise() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before, hook = signal.signal(signal.SIGTERM, _terminate), sys.unraisablehook
+    sys.unraisablehook = _raise_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
+
+
+_AFTER_THE_DESTRUCTOR = 0.05
+
+
+def _raise_again(ignored: UnraisableHookArgs) -> None:
+    """Python ignores what is raised in a destructor, the exception of a signal, too; then the signal is sent again."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        number = signal.SIGTERM if issubclass(ignored.exc_type, Terminated) else signal.SIGINT
+        later = threading.Timer(_AFTER_THE_DESTRUCTOR, os.kill, (os.getpid(), number))  # here it would be ignored, too
+        later.daemon = True
+        later.start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 @click.group(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from commands import run
-from targets import TARGETS, Undisturbed, baselines, finished
+from targets import TARGETS, Undisturbed, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
@@ -25,7 +25,7 @@ def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed])
     It mounts a file system in memory, so it needs the rights to do so.
     """
     rng = np.random.default_rng([seed, number, 4])
-    name = list(TARGETS)[number % len(TARGETS)]
+    name = name_of(number)
     target, read_only = TARGETS[name], rng.random() < 0.2
     place = target.begin(folder)
     before = _size(place)

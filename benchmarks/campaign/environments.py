@@ -18,10 +18,10 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "a seed above 2**32": ("--env", "strange:Strange-v0", "--seed", str(2**40 + 1)),
 }
 NAMES = (*strange.CASES, *_OPTIONS)
-_SECONDS = 300
+_SECONDS = 200
 
 
-def baselines(folder: Path) -> None:
+def baselines(folder: Path, cases: range) -> None:
     """There is nothing to compare with."""
 
 
@@ -43,6 +43,8 @@ def case(folder: Path, number: int, seed: int, expected: None) -> list[dict[str,
         verdict = "traceback"
     elif outcome.status == 0:
         verdict = "runs" if done else "silent"
+    elif "may hang" in outcome.text:  # in the main process, which nobody ends but the user
+        verdict = "told"
     else:
         verdict = "told" if told and not done else "unclear"
     row = {"environment": name, "status": outcome.status, "verdict": verdict}

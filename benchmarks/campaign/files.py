@@ -19,7 +19,7 @@ _COMMANDS = {
 _PER_CASE = 3
 
 
-def baselines(folder: Path) -> dict[str, str]:
+def baselines(folder: Path, cases: range) -> dict[str, str]:
     """The result of each command on a run that is whole."""
     found = {}
     for reader, arguments in toy.READERS.items():

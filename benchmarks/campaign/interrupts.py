@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 from commands import Child
-from targets import TARGETS, Undisturbed, baselines, finished
+from targets import TARGETS, Undisturbed, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
@@ -21,7 +21,7 @@ _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
     """Interrupts one target at a random moment, looks for what it has left, then lets it end."""
     rng = np.random.default_rng([seed, number, 3])
-    name = list(TARGETS)[number % len(TARGETS)]
+    name = name_of(number)
     sent = (signal.SIGINT, signal.SIGTERM)[int(rng.integers(2))]
     to_group, twice = bool(rng.integers(2)), bool(rng.integers(2))
     moment = float(rng.uniform(0, expected[name].seconds))

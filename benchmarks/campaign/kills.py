@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from commands import run
-from targets import TARGETS, Undisturbed, baselines, finished
+from targets import TARGETS, Undisturbed, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
@@ -17,7 +17,7 @@ _MOST_KILLS = 3
 def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
     """Kills one target up to three times at random moments, then lets it end."""
     rng = np.random.default_rng([seed, number, 2])
-    name = list(TARGETS)[number % len(TARGETS)]
+    name = name_of(number)
     target = TARGETS[name]
     place, seconds = target.begin(folder), expected[name].seconds
     moments = [float(rng.uniform(0, seconds)) for _ in range(int(rng.integers(1, _MOST_KILLS + 1)))]

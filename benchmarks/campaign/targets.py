@@ -61,7 +61,9 @@ TARGETS = {
     ),
     "train-vae": Target(("train-vae", *_RUN, "--epochs", "3", "--batch-size", "32"), ("run",)),
     "train-mdrnn": Target(("train-mdrnn", *_RUN, "--epochs", "10", "--window", "16"), _M_AND_LATER),
-    "train-mdrnn --joint": Target(("train-mdrnn", *_RUN, "--epochs", "2", "--joint"), _M_AND_LATER),
+    "train-mdrnn --joint": Target(
+        ("train-mdrnn", *_RUN, "--epochs", "2", "--batch-size", "4", "--window", "8", "--joint"), _M_AND_LATER
+    ),
     "search in reality": Target(
         _with_workers(("train-controller", *_RUN, "--no-dream", "--init", "scratch", *_SEARCH), 0), _C_AND_LATER
     ),
@@ -80,6 +82,9 @@ TARGETS = {
     "round": Target(toy.READERS["go-on"]),
     "test": Target(toy.READERS["test"], reader="test"),
     "export": Target(toy.READERS["export"], reader="export"),
+    "chain on CarRacing, two workers": Target(
+        ("run", "--preset", "smoke", "--data", "data", "--run", "run", "--workers", "2"), ("data", "run")
+    ),
     "report": Target(toy.READERS["report"], reader="report"),
 }
 
@@ -92,14 +97,20 @@ class Undisturbed:
     seconds: float
 
 
-def baselines(folder: Path) -> dict[str, Undisturbed]:
-    """Each target, undisturbed.
+def name_of(case: int) -> str:
+    """The target of a case: they take turns."""
+    return list(TARGETS)[case % len(TARGETS)]
+
+
+def baselines(folder: Path, cases: range) -> dict[str, Undisturbed]:
+    """The targets of these cases, undisturbed.
 
     Raises:
         SystemExit: one fails.
     """
     found = {}
-    for name, target in TARGETS.items():
+    for name in dict.fromkeys(map(name_of, cases)):
+        target = TARGETS[name]
         place = target.begin(folder)
         outcome = run(target.arguments, place)
         if outcome.status:

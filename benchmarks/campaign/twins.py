@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from commands import Child
-from targets import TARGETS, Undisturbed, baselines, finished
+from targets import TARGETS, Undisturbed, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
@@ -16,7 +16,7 @@ __all__ = ["baselines", "case"]
 def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
     """Gives a command twice, the second time at a random moment of the first, then once more."""
     rng = np.random.default_rng([seed, number, 5])
-    name = list(TARGETS)[number % len(TARGETS)]
+    name = name_of(number)
     target = TARGETS[name]
     place = target.begin(folder)
     first = Child(target.arguments, place)

@@ -12,9 +12,21 @@ import psutil
 import pytest
 
 _MODULE = """
-    import multiprocessing, os, subprocess, sys, threading, time
+    import multiprocessing, os, signal, subprocess, sys, threading, time
     import gymnasium as gym
     import numpy as np
+
+    signals = {"SIGTERM in a destructor": signal.SIGTERM, "SIGINT in a destructor": signal.SIGINT}
+
+    class Late:
+        # Python ignores what is raised in a destructor.
+
+        def __init__(self, number):
+            self._number = number
+
+        def __del__(self):
+            os.kill(os.getpid(), self._number)
+            time.sleep(0.01)
 
     def square(queue):
         queue.put(9)
@@ -24,6 +36,7 @@ _MODULE = """
         action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
 
         def __init__(self, what):
+            self._what = what
             if what == "thread":
                 threading.Thread(target=time.sleep, args=(1000,), name="heartbeat").start()
             if what == "multiprocessing":
@@ -42,6 +55,9 @@ _MODULE = """
 
         def step(self, action):
             self._left -= 1
+            if self._what in signals:
+                Late(signals.pop(self._what))  # one signal alone
+                time.sleep(1)
             return np.zeros(2, np.float32), 1.0, self._left == 0, False, {}
 
     gym.register("Strange-v0", entry_point=Env)
@@ -93,3 +109,11 @@ def test_what_an_environment_starts_in_a_worker_ends_with_it(tmp_path: Path) -> 
     for process in left:
         process.kill()
     assert len(left) <= 1
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_comes_in_a_destructor_is_not_lost(number: str, status: int, tmp_path: Path) -> None:
+    done = _collect(tmp_path, f"{number} in a destructor", 0)
+    assert done.returncode == status, done.stderr
+    assert "Interrupted." in done.stderr
+    assert "Traceback" not in done.stderr
