@@ -182,7 +182,7 @@ def dynamics_table() -> str:
                 f"{row['nll_per_dimension']:.2f}",
                 f"{row['dream_error_50']:.2f}",
                 f"{row['dream_steps_per_second']['median']:,.0f}",
-                f"{row['score']['mean']:.1f} ± {row['score']['std']:.1f}",
+                f"{row['scores']['cma-es']['mean']:.1f} ± {row['scores']['cma-es']['std']:.1f}",
             )
             rows.append(f"| {' | '.join(figures)} |")
     return "\n".join(rows)
