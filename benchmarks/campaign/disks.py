@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,4 +78,9 @@ def _mounted(place: Path, room: int | None) -> Iterator[None]:
             subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         yield
     finally:
-        subprocess.run(["umount", place], check=True)
+        for _ in range(50):  # what the command has left ends with it, at once or almost
+            if subprocess.run(["umount", place], check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            raise SystemExit(f"{place} is in use five seconds after the command has ended.")

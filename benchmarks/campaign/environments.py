@@ -53,8 +53,13 @@ def case(folder: Path, number: int, seed: int, expected: None) -> list[dict[str,
 
 def _run(arguments: list[str], place: Path) -> Outcome:
     command = [sys.executable, "-m", "vmc", *arguments]
-    try:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired as late:
-        return Outcome(-9, (late.stderr or b"").decode("utf-8", "replace"), float(_SECONDS))
-    return Outcome(done.returncode, done.stdout + done.stderr, 0.0)
+    # Not into pipes, which a process that is left behind would keep open.
+    with (place / "said").open("w+", encoding="utf-8", errors="replace") as said:
+        try:
+            status = subprocess.run(
+                command, cwd=place, stdout=said, stderr=said, timeout=_SECONDS, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = -9
+        said.seek(0)
+        return Outcome(status, said.read(), 0.0)
