@@ -58,9 +58,9 @@ def _grown(folder: Path, name: str) -> int:
 
 
 def _size(place: Path) -> int:
-    """As a file system in memory counts it: whole pages, one for each file and folder more."""
+    """As a file system in memory counts it: whole pages of files."""
     page = os.sysconf("SC_PAGE_SIZE")
-    return sum(page * (-(-path.lstat().st_size // page) + 1) for path in place.rglob("*"))
+    return sum(page * -(-path.lstat().st_size // page) for path in place.rglob("*") if path.is_file())
 
 
 @contextmanager

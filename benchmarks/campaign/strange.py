@@ -18,8 +18,8 @@ _SPACES: dict[str, gym.Space[Any]] = {
     "actions: without bounds": gym.spaces.Box(-np.inf, np.inf, (1,), np.float32),
     "actions: bounds on one side": gym.spaces.Box(0, np.inf, (1,), np.float32),
     "actions: an empty box": gym.spaces.Box(-1, 1, (0,), np.float32),
-    "actions: 1,000 discrete ones": gym.spaces.Discrete(1000),
-    "actions: discrete, from 5 on": gym.spaces.Discrete(3, start=5),
+    "actions: 1000 discrete ones": gym.spaces.Discrete(1000),
+    "actions: discrete from 5 on": gym.spaces.Discrete(3, start=5),
     "actions: several discrete ones": gym.spaces.MultiDiscrete([2, 3]),
     "actions: a dictionary": gym.spaces.Dict({"a": _BOX}),
 }
@@ -51,7 +51,7 @@ _PICTURES = {
 _OTHERS = (
     *("nothing", "prints", "closes stdout", "raises now and then", "raises always", "hangs in step", "hangs in reset"),
     *("hangs in its constructor", "a thread", "a process", "old gym", "old reset", "no info"),
-    *("one step", "50,000 steps", "terminates and truncates"),
+    *("one step", "50000 steps", "terminates and truncates"),
 )
 CASES = (*_OTHERS, *_SPACES, *_REWARDS, *_FLAGS, *_SEEN, *_PICTURES)
 
@@ -74,7 +74,7 @@ class Strange(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
-        self._left = {"one step": 1, "50,000 steps": 50_000}.get(self._what, 12)
+        self._left = {"one step": 1, "50000 steps": 50_000}.get(self._what, 12)
         if self._what == "hangs in reset":
             time.sleep(10_000)
         return self._observation() if self._what == "old reset" else (self._observation(), {})
