@@ -34,7 +34,7 @@ class _Hard:
 
 
 def _evolution(fitness: _Hard, rollouts: int = 3, **given: int) -> Evolution:
-    options = {"replayed_episodes": 0, "screened_episodes": 0, **given}
+    options = {"replayed_episodes": 0, "screened_episodes": 0, "halvings": 0, **given}
     settings = EvolutionSettings(
         POPULATION,
         rollouts,
@@ -108,3 +108,18 @@ def test_a_restored_search_meets_the_same_episodes() -> None:
 def test_at_least_one_episode_is_new() -> None:
     with pytest.raises(VmcError, match="3 of 3 episodes of a candidate shall be replayed"):
         _evolution(_Hard(), replayed_episodes=3)
+
+
+def test_the_better_half_goes_on_and_a_hard_episode_is_noted_by_them() -> None:
+    fitness, ended = _Hard(), []
+    evolution = _evolution(fitness, halvings=1, replayed_episodes=1)
+    generation = evolution.train(1, ended.append)
+    assert [(number, len(seeds)) for number, seeds in fitness.calls] == [(6, 1), (3, 2)]
+    assert sum(ended) == evolution.episodes_per_generation == 12
+    assert generation.num_steps == 120
+    assert generation.metrics["mean_length"] == 10
+
+
+def test_one_episode_is_left_after_the_last_halving() -> None:
+    with pytest.raises(VmcError, match="halved 3 times in 3 episodes"):
+        _evolution(_Hard(), halvings=3)

@@ -18,6 +18,7 @@ from vmc.bench.learning import bench_mdrnn, bench_vae
 from vmc.bench.rates import Rates
 from vmc.bench.trial import measure_stages
 from vmc.config import make_settings
+from vmc.control.racing import race_episodes
 from vmc.control.selection import num_episodes
 from vmc.envs import CARRACING, check_env, make_env
 from vmc.executors import available_cores, num_workers
@@ -135,7 +136,8 @@ def _time_limit(env: str, rates: Rates) -> float:
 
 def _search_cost(number: int, chosen: Any, steps: float, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
-    per_generation = chosen.population_size * chosen.rollouts_per_candidate + chosen.screened_episodes
+    raced = race_episodes(chosen.population_size, chosen.rollouts_per_candidate, chosen.halvings)
+    per_generation = raced + chosen.screened_episodes
     evaluations = chosen.validation_episodes * (1 + chosen.generations // chosen.validate_every)
     evaluations += num_episodes(chosen.final_candidates, chosen.final_episodes)
     if not chosen.dream:

@@ -12,6 +12,7 @@ from vmc.config import pick
 from vmc.control.cma_es import Search, SearchSettings
 from vmc.control.fitness import Fitness, Scores
 from vmc.control.level_replay import LevelReplay
+from vmc.control.racing import race, race_episodes, race_fitness
 from vmc.control.trainer import Array, Arrays, Generation
 from vmc.errors import VmcError
 from vmc.seeding import env_seed, stream
@@ -29,6 +30,7 @@ class EvolutionSettings:
         rollouts_per_candidate: episodes whose mean (shaped) return is the fitness.
         replayed_episodes: so many of these are hard ones that were met before.
         screened_episodes: so many new ones are met by the mean before each generation, to find hard ones.
+        halvings: after each of the first so many episodes, the better half of the candidates goes on.
         step_size, covariance, mean_learning_rate: of CMA-ES, see `SearchSettings`.
         weight_decay: the fitness loses this times the mean square of the parameters (hardmaru's `es.py`).
         seed: of the candidates and of the episodes.
@@ -38,6 +40,7 @@ class EvolutionSettings:
     rollouts_per_candidate: int
     replayed_episodes: int
     screened_episodes: int
+    halvings: int
     step_size: float
     covariance: str
     mean_learning_rate: float
@@ -50,6 +53,11 @@ class EvolutionSettings:
                 f"{self.replayed_episodes} of {self.rollouts_per_candidate} episodes of a candidate shall be replayed; "
                 "at least one must be new.",
                 "Give a smaller --replayed-episodes, or a larger --rollouts-per-candidate.",
+            )
+        if self.halvings >= self.rollouts_per_candidate:
+            raise VmcError(
+                f"The candidates shall be halved {self.halvings} times in {self.rollouts_per_candidate} episodes.",
+                "Give smaller --halvings, or a larger --rollouts-per-candidate.",
             )
 
 
@@ -78,18 +86,21 @@ class Evolution:
     @property
     def episodes_per_generation(self) -> int:
         settings = self._settings
-        return settings.population_size * settings.rollouts_per_candidate + settings.screened_episodes
+        episodes = race_episodes(settings.population_size, settings.rollouts_per_candidate, settings.halvings)
+        return episodes + settings.screened_episodes
 
     def train(self, generation: int, on_episodes: Callable[[int], None]) -> Generation:
         screened = self._screen(generation, on_episodes) if self._settings.screened_episodes else None
         candidates, seeds = self._search.ask(), self._seeds(generation)
-        scores = self._fitness.evaluate(candidates, seeds, on_episodes)
         decay = self._settings.weight_decay * np.square(candidates).mean(axis=1)
-        self._search.tell(candidates, scores.shaped_returns.mean(axis=1) - decay)
-        self._replay.note(seeds, scores.shaped_returns.mean(axis=0), generation)
-        returns = scores.returns.mean(axis=1)
-        metrics = {"best": float(returns.max()), "mean": float(returns.mean()), "worst": float(returns.min())}
-        metrics |= {"step_size": self._search.step_size, "mean_length": float(scores.lengths.mean())}
+        scores = race(self._fitness, candidates, seeds, self._settings.halvings, decay, on_episodes)
+        self._search.tell(candidates, race_fitness(scores, decay))
+        at_end = ~np.isnan(scores.returns).any(axis=1)
+        self._replay.note(seeds, scores.shaped_returns[at_end].mean(axis=0), generation)
+        returns = np.nanmean(scores.returns, axis=1)
+        metrics = {"best": float(returns[at_end].max()), "mean": float(returns.mean()), "worst": float(returns.min())}
+        length = scores.lengths.sum() / (~np.isnan(scores.returns)).sum()
+        metrics |= {"step_size": self._search.step_size, "mean_length": float(length)}
         if screened is not None:
             metrics["screened"] = float(screened.returns.mean())
         return Generation(metrics, sum(int(each.lengths.sum()) for each in (scores, screened) if each is not None))

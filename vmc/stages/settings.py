@@ -150,6 +150,8 @@ class TrainControllerSettings:
             (prioritized level replay).
         screened_episodes: Before each generation, let the distribution's mean meet this many new episodes, to find hard
             ones for that.
+        halvings: After each of the first so many episodes, let the better half of the candidates go on (successive
+            halving).
         step_size: Begin with this standard deviation of the search distribution.
         mean_learning_rate: Move the distribution's mean by this share of the way to the best candidates. Below 1 it
             averages out noise, over generations.
@@ -200,6 +202,7 @@ class TrainControllerSettings:
     rollouts_per_candidate: int = option(4, least=1, group=CMA_ES)
     replayed_episodes: int = option(0, least=0, group=CMA_ES)
     screened_episodes: int = option(0, least=0, group=CMA_ES)
+    halvings: int = option(0, least=0, group=CMA_ES)
     step_size: float = option(0.1, above=0, group=CMA_ES)
     mean_learning_rate: float = option(1.0, above=0, group=ADVANCED)
     covariance: str = option("full", choices=["full", "diagonal"], group=ADVANCED)
