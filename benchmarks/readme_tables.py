@@ -375,7 +375,19 @@ def cluster_table() -> str:
     return "\n".join(rows)
 
 
+def campaign_table() -> str:
+    """What the campaign of faults has counted."""
+    counted = _load("campaign.json")
+    rows = ["| fault | cases | as if nothing had been | one message | other |", "|---|---|---|---|---|"]
+    for name, verdicts in counted["verdicts"].items():
+        whole = verdicts.pop("same", 0) + verdicts.pop("runs", 0)
+        told, other = verdicts.pop("told", 0), sum(verdicts.values())
+        rows.append(f"| {counted['what'][name]} | {whole + told + other} | {whole} | {told} | {other} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "campaign": campaign_table,
     "cluster": cluster_table,
     "contracts": contracts_table,
     "play": play_table,

@@ -53,8 +53,9 @@ def main() -> None:
     cases = {name: getattr(given, name) for name in KINDS}
     found = {name: _cases(name, cases[name], given, kind) for name, (kind, _, _) in KINDS.items()}
     counts = {name: dict(Counter(row["verdict"] for row in rows)) for name, rows in found.items()}
-    summary = {"seed": given.seed, "cases": cases, "verdicts": counts}
-    print(json.dumps(summary))
+    what = {name: text for name, (_, _, text) in KINDS.items()}
+    summary = {"seed": given.seed, "cases": cases, "what": what, "verdicts": counts}
+    print(json.dumps(counts))
     if given.out is not None:
         given.out.write_text(json.dumps({**summary, "versions": versions()}, indent=2) + "\n", encoding="utf-8")
     if any(verdict not in _GOOD for verdicts in counts.values() for verdict in verdicts):
