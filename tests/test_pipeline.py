@@ -13,6 +13,7 @@ from vmc.errors import VmcError
 from vmc.pipeline import PipelineSettings, run_pipeline
 from vmc.recipes import Recipe, due_stages, load_recipe
 from vmc.stages import collect, training
+from vmc.storage.checkpoint import load_checkpoint, save_checkpoint
 from vmc.storage.journal import sealed, unsealed
 from vmc.storage.rollouts import RolloutDataset
 
@@ -290,6 +291,28 @@ def test_what_was_removed_is_made_again_and_rounds_cannot_be_taken_back(
     file.write_text(json.dumps(sealed({**record, "round": 1} for record in records)))
     with pytest.raises(VmcError, match="has 2 rounds already, and the recipe toy has 1"):
         run_pipeline(settings)
+
+
+def test_a_run_of_an_older_version_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records and checkpoints lack the settings that are younger than it is."""
+    settings = _settings(tmp_path)
+    run_pipeline(settings)
+    file = tmp_path / "run" / "run.json"
+    records = unsealed(json.loads(file.read_text()), file, "")
+    younger = {"train-controller": "halvings", "train-mdrnn": "sample_latents"}
+    for record in records:
+        record["settings"].pop(younger.get(record["stage"]), None)
+    file.write_text(json.dumps(sealed(records)))
+    for stage, folder in (("train-controller", "controller"), ("train-mdrnn", "mdrnn")):
+        kept = load_checkpoint(tmp_path / "run" / folder, "latest", "")
+        del kept.info["config"][younger[stage]]
+        save_checkpoint(tmp_path / "run" / folder, "latest", kept.info, kept.weights, kept.state)
+    ran = _spied(monkeypatch)
+    run_pipeline(settings)
+    assert ran == []
+    more = {**FIRST, "train-controller": {**FIRST["train-controller"], "generations": 4}}
+    run_pipeline(replace(settings, recipe=Recipe("toy", (more,), env=TOY)))
+    assert ran == ["train-controller", "test"]
 
 
 def test_a_damaged_run_file_is_told(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
+def with_defaults(settings: Any, stored: Values) -> dict[str, Any]:
+    """Stored values of such settings (a dataclass); one that is younger than they are had the effect of its default."""
+    known = dataclasses.fields(settings)
+    return {field.name: field.default for field in known if field.default is not dataclasses.MISSING} | dict(stored)
+
+
 def changed(name: str, was: Any, now: Any, absent: str = "it is not given") -> str:
     """How a setting differs from what it was: `epochs = 3; now it is 5`.
 

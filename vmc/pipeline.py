@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vmc.config import with_defaults
 from vmc.envs import check_env
 from vmc.errors import VmcError
 from vmc.executors import Workers, executor_settings
@@ -232,7 +233,9 @@ def _has_record(records: list[StageRecord], position: int, due: DueStage) -> boo
 
 
 def _is_recorded(records: list[StageRecord], position: int, due: DueStage) -> bool:
-    return _has_record(records, position, due) and records[position].settings == asdict(due.settings)
+    if not _has_record(records, position, due):
+        return False
+    return with_defaults(due.settings, records[position].settings) == asdict(due.settings)
 
 
 def _check_seeds(run: Path, records: list[StageRecord], due: list[DueStage]) -> None:

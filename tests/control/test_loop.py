@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from vmc.control.fitness import Scores
 from vmc.control.loop import LoopSettings, SearchLoop, SearchState, means_folder
 from vmc.control.trainer import Array, Arrays, Generation
+from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings
 from vmc.seeding import env_seed
 from vmc.storage.checkpoint import load_checkpoint
@@ -78,7 +80,22 @@ class _Table:
         return Scores(returns, np.full((1, len(seeds)), 7), returns)
 
 
-def _run(folder: Path, inputs: Mapping[str, Any] = {}, **values: Any) -> tuple[SearchState, _Table, list[_Counter]]:
+@dataclass(frozen=True)
+class _Stage:
+    generations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Younger(_Stage):
+    """A later version, which has a setting more."""
+
+    later: int = 3
+
+
+def _run(
+    folder: Path, inputs: Mapping[str, Any] = {}, stage: Callable[[int, int], _Stage] = _Stage, **values: Any
+) -> tuple[SearchState, _Table, list[_Counter]]:
     trainers: list[_Counter] = []
 
     def make(mean: Array | None, phase: int) -> _Counter:
@@ -86,8 +103,8 @@ def _run(folder: Path, inputs: Mapping[str, Any] = {}, **values: Any) -> tuple[S
         return trainers[-1]
 
     settings, table = replace(SETTINGS, **values), _Table()
-    config = {"generations": settings.generations, "seed": settings.seed}
-    loop = SearchLoop(settings, config, folder, SHAPE, dict(inputs), {"dream": {}}, make, table)
+    made = stage(settings.generations, settings.seed)
+    loop = SearchLoop(settings, made, folder, SHAPE, dict(inputs), {"dream": {}}, make, table)
     return loop.run(), table, trainers
 
 
@@ -154,3 +171,11 @@ def test_a_phase_keeps_counting_generations_and_steps(tmp_path: Path) -> None:
     assert (after.generation, after.phase_start) == (4, 2)
     assert after.num_steps["real"] == 2 * before.num_steps["real"]
     assert [(line["step"], line["phase"]) for line in read_metrics(tmp_path)] == [(1, 0), (2, 0), (3, 1), (4, 1)]
+
+
+def test_a_setting_that_is_younger_than_the_search_had_its_default(tmp_path: Path) -> None:
+    _run(tmp_path, generations=2)
+    state, _, _ = _run(tmp_path, generations=3, stage=_Younger)
+    assert state.generation == 3
+    with pytest.raises(VmcError, match="was trained with later = 3; now it is 4"):
+        _run(tmp_path, generations=4, stage=partial(_Younger, later=4))

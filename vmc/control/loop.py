@@ -82,7 +82,7 @@ class SearchLoop:
     """Trains C in a folder, or goes on where the search was stopped, to the bit.
 
     Args:
-        config: the stage's settings, as they are kept; a search is resumed with the same ones.
+        stage: all of the stage's settings, a dataclass; a search is resumed with the same ones.
         folder: of C's checkpoints.
         shape: C's.
         inputs: see `SearchState`.
@@ -97,7 +97,7 @@ class SearchLoop:
     def __init__(
         self,
         settings: LoopSettings,
-        config: Mapping[str, Any],
+        stage: Any,
         folder: Path,
         shape: LinearSettings,
         inputs: dict[str, Any],
@@ -106,14 +106,14 @@ class SearchLoop:
         validation: Fitness,
         loggers: Sequence[str] = (),
     ) -> None:
-        self._settings, self._config = settings, dict(config)
+        self._settings, self._stage = settings, stage
         self._folder, self._validation = folder, validation
         self._info = {**model_info(shape), **inputs, **info}
         self._state, self._trainer = self._resume(shape, inputs, make_trainer)
         if self._state.finished:
             self._state.nothing_to_do = self._how_it_ended()
         else:
-            write_json(folder / "config.json", self._config)
+            write_json(folder / "config.json", asdict(stage))
         self._log = MetricsLog(folder, self._state.generation, loggers)
 
     def run(self) -> SearchState:
@@ -152,7 +152,7 @@ class SearchLoop:
             state = state.next_phase(inputs)
             scratch = self._settings.init == "scratch"
             return state, make_trainer(None if scratch else _best_parameters(self._folder), state.phase)
-        check_config(checkpoint, self._config, TRAIN_CONTROLLER, _EXTENT)
+        check_config(checkpoint, self._stage, TRAIN_CONTROLLER, _EXTENT)
         trainer = make_trainer(checkpoint.weights["parameters"], state.phase)
         with readable(checkpoint.path, "Restore it from a copy, or search in another folder."):
             trainer.restore(checkpoint.state, checkpoint.info["trainer"])
@@ -265,7 +265,12 @@ class SearchLoop:
     def _save(self) -> None:
         arrays, values = self._trainer.state()
         state = self._state
-        progress = {"config": self._config, "state": state.stored(), "trainer": values, "finished": state.finished}
+        progress = {
+            "config": asdict(self._stage),
+            "state": state.stored(),
+            "trainer": values,
+            "finished": state.finished,
+        }
         save_checkpoint(self._folder, "latest", self._info | progress, {"parameters": self._trainer.parameters}, arrays)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vmc.config import OptionError, changed, make_checked
+from vmc.config import OptionError, changed, make_checked, with_defaults
 from vmc.errors import VmcError
 from vmc.models.controller import LinearSettings, PlannerSettings
 from vmc.storage.checkpoint import Checkpoint, Form, check_forms, has_checkpoint, load_checkpoint, read_sidecar
@@ -138,14 +138,14 @@ def refuse_exported(folder: Path, command: str) -> None:
         )
 
 
-def check_config(checkpoint: Checkpoint, config: Mapping[str, Any], command: str, free: Set[str]) -> None:
+def check_config(checkpoint: Checkpoint, settings: Any, command: str, free: Set[str]) -> None:
     """Raises a `VmcError` that names the first setting in which a resumed stage differs from its checkpoint.
 
     Args:
-        config: the stage's settings now.
+        settings: the stage's settings now, a dataclass.
         free: the settings that may change.
     """
-    stored = checkpoint.info["config"]
+    stored, config = with_defaults(settings, checkpoint.info["config"]), asdict(settings)
     for name in sorted((stored.keys() | config.keys()) - free):
         if stored.get(name) != config.get(name):
             difference = changed(name, stored.get(name), config.get(name))

@@ -94,7 +94,7 @@ def train_controller(
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
             return Evolution(evolution, fitness.training, shape.num_parameters, mean, phase)
 
-        parts = (loop, asdict(settings), folder, shape, inputs, info, make_trainer)
+        parts = (loop, settings, folder, shape, inputs, info, make_trainer)
         return SearchLoop(*parts, fitness.validation, loggers).run()
 
 

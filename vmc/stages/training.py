@@ -316,7 +316,7 @@ def _resume(trainable: Trainable, folder: Path, config: FitConfig) -> TrainState
     state = stored_values(TrainState, checkpoint.info["state"], checkpoint.path)
     other_data = state.inputs != config.inputs
     free = config.settings_dict.keys() - _SHAPE if other_data else _EXTENT
-    check_config(checkpoint, config.settings_dict, config.command, free)
+    check_config(checkpoint, config.settings, config.command, free)
     load_weights(trainable.module, checkpoint).requires_grad_(True)
     _load_optimizer(trainable.optimizer, checkpoint)
     if other_data:
