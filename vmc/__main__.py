@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from io import TextIOWrapper
 
 from vmc.cli import main
 
@@ -16,6 +17,9 @@ _SECONDS = 5.0
 def command() -> None:
     """Runs the command line, and ends the process though an environment may have left a thread running."""
     status: int | str | None = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a locale may lack a sign, such as the one in 869 ± 98
+            stream.reconfigure(errors="replace")
     try:
         main(prog_name="vmc")
     except SystemExit as ended:

@@ -67,9 +67,9 @@ def _cases(name: str, count: int, given: argparse.Namespace, kind: Any) -> list[
     journal = given.folder / f"{name}-{given.seed}.jsonl"
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
     done = [json.loads(line) for line in lines]
-    first = 1 + max((row["case"] for row in done), default=-1)
-    expected = kind.baselines(given.folder, range(first, count)) if first < count else None
-    for number in range(first, count):
+    missing = sorted(set(range(count)) - {row["case"] for row in done})
+    expected = kind.baselines(given.folder, missing) if missing else None
+    for number in missing:
         rows = [{"case": number, **row} for row in kind.case(given.folder, number, given.seed, expected)]
         with journal.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ NAMES = (*strange.CASES, *_OPTIONS)
 _SECONDS = 200
 
 
-def baselines(folder: Path, cases: range) -> None:
+def baselines(folder: Path, cases: Sequence[int]) -> None:
     """There is nothing to compare with."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ _COMMANDS = {
 _PER_CASE = 3
 
 
-def baselines(folder: Path, cases: range) -> dict[str, str]:
+def baselines(folder: Path, cases: Sequence[int]) -> dict[str, str]:
     """The result of each command on a run that is whole."""
     found = {}
     for reader, arguments in toy.READERS.items():

@@ -75,7 +75,7 @@ MACHINES = {
 }
 
 
-def baselines(folder: Path, cases: range) -> dict[str, str]:
+def baselines(folder: Path, cases: Sequence[int]) -> dict[str, str]:
     """The result of each command on a machine as usual."""
     found = {}
     for name in COMMANDS:

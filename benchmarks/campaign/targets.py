@@ -102,7 +102,7 @@ def name_of(case: int) -> str:
     return list(TARGETS)[case % len(TARGETS)]
 
 
-def baselines(folder: Path, cases: range) -> dict[str, Undisturbed]:
+def baselines(folder: Path, cases: Sequence[int]) -> dict[str, Undisturbed]:
     """The targets of these cases, undisturbed.
 
     Raises:

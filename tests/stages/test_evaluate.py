@@ -66,6 +66,22 @@ def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.Mon
         evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
 
 
+def test_the_same_c_with_another_m_is_tested_anew(toy: ToyRun) -> None:
+    """A later round may find the C that it began with to be the best, for a V and an M that have learnt since."""
+    first = evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
+    m = load_checkpoint(toy.run / "mdrnn", "best", "")
+    halved = {name: np.asarray(array / 2) if name.startswith("lstm") else array for name, array in m.weights.items()}
+    digest = save_checkpoint(toy.run / "mdrnn", "best", m.info, halved, graphs=m.graphs)
+    c = load_checkpoint(toy.run / "controller", "best", "")
+    save_checkpoint(toy.run / "controller", "best", c.info | {"dynamics": digest}, c.weights)
+    second = evaluate_controller(toy_settings("test", episodes=4), toy.data, toy.run, "cpu", 0)
+    assert second["controller"] == first["controller"]
+    assert second["agent"] != first["agent"]
+    known = {episode["seed"]: episode["episode_return"] for episode in first["episodes"]}
+    assert any(known[episode["seed"]] != episode["episode_return"] for episode in second["episodes"])
+    assert read_result(toy.run / "test.json") == second
+
+
 def test_another_file_is_not_replaced_by_a_result(toy: ToyRun) -> None:
     file = toy.run / "controller" / "best.json"
     before = file.read_bytes()

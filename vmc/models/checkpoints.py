@@ -79,6 +79,7 @@ class StoredController(NamedTuple):
         settings: its shape.
         parameters: (N,).
         sha256: of its parameters, and of how a planner searches around them.
+        agent: a hash of that and of V and M: C may be found anew for other ones, with the same parameters.
         dream: the settings of the dream that it was evolved in.
         planning: of the planner around it; None where it acts by itself.
     """
@@ -86,6 +87,7 @@ class StoredController(NamedTuple):
     settings: LinearSettings
     parameters: npt.NDArray[np.float64]
     sha256: str
+    agent: str
     dream: dict[str, Any]
     planning: PlannerSettings | None
 
@@ -105,13 +107,16 @@ def load_controller(run: Path, vae: Checkpoint, dynamics: Checkpoint, name: str 
     kind = "float32" if checkpoint.weights.get("parameters", np.zeros(0)).dtype == np.float32 else "float64"
     check_forms(checkpoint.path, {"parameters": Form((settings.num_parameters,), kind)}, checkpoint.weights)
     parameters, digest, dream = checkpoint.weights["parameters"], checkpoint.sha256, checkpoint.info["dream"]
-    stored = checkpoint.info.get("planning")
-    if stored is None:
-        return StoredController(settings, parameters, digest, dream, None)
-    digest = sha256(f"{digest} {json.dumps(stored, sort_keys=True)}".encode()).hexdigest()
-    return StoredController(
-        settings, parameters, digest, dream, stored_values(PlannerSettings, stored, checkpoint.path)
-    )
+    stored, planning = checkpoint.info.get("planning"), None
+    if stored is not None:
+        digest = _hash_of(digest, json.dumps(stored, sort_keys=True))
+        planning = stored_values(PlannerSettings, stored, checkpoint.path)
+    agent = _hash_of(vae.sha256, dynamics.sha256, digest)
+    return StoredController(settings, parameters, digest, agent, dream, planning)
+
+
+def _hash_of(*texts: str) -> str:
+    return sha256(" ".join(texts).encode()).hexdigest()
 
 
 def require_finished(folder: Path, command: str) -> None:

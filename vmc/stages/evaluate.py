@@ -113,6 +113,7 @@ def _evaluate(
         "dream": settings.dream,
         "temperature": dream.temperature if dream else None,
         "controller": controller.sha256 if controller else None,
+        "agent": controller.agent if controller else None,
         "seed_uses": seed_uses,
         "seconds": round(time.monotonic() - started, 3),
         "config": asdict(settings),
@@ -135,7 +136,7 @@ def evaluate_temperatures(
     results = [_evaluate(each, data, run, device_name, workers)[0] for each in dreams]
     real = evaluate_and_keep(replace(settings, dream=False), data, run, device_name, workers)
     results.append(real.result)
-    shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller")
+    shown = ("temperature", "mean", "std", "ci95", "min", "max", "config", "versions", "controller", "agent")
     table = [{name: result[name] for name in shown} for result in results]
     kept = keep_table(table, run)
     notes = " ".join(filter(None, [kept.note, real.kept.note]))
@@ -178,7 +179,7 @@ def _in_reality(
         path = run / f"test-{settings.policy}-episodes.jsonl"
         journal = _Finished(path, f"{settings.policy} {settings.env} {limits}")
     else:
-        journal = _Finished(run / "test-episodes.jsonl", f"{controller.sha256} {limits}")
+        journal = _Finished(run / "test-episodes.jsonl", f"{controller.agent} {limits}")
     missing = [seed for seed in seeds if seed not in journal.rows]
     make_worker: Callable[[], Worker[EpisodeJob, EpisodeResult]]
     if body is None or controller is None:

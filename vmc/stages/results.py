@@ -40,11 +40,11 @@ class Terms:
     """What a result is a result of, beside its number of episodes.
 
     Attributes:
-        controller: C's hash; None for a policy without models.
+        of: the hashes of C, and of C with V and M; None for a policy without models, and what an older result lacks.
         limits: what was given, and is not as in the search that found C.
     """
 
-    controller: str | None
+    of: tuple[str | None, str | None]
     policy: str
     seed: int
     dream: bool
@@ -78,7 +78,7 @@ def terms_of(result: Result, own_dream: Mapping[str, Any]) -> Terms:
     given = {name: config[name] for name in _LIMITS[dream] if config.get(name) is not None}
     limits = {name: value for name, value in given.items() if value != own_dream.get(name)}
     policy = config.get("policy", CONTROLLER)
-    return Terms(result["controller"], policy, config["seed"], dream, len(result["episodes"]), limits)
+    return Terms(_whose(result), policy, config["seed"], dream, len(result["episodes"]), limits)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -104,7 +104,7 @@ def keep_table(table: Sequence[Result], run: Path) -> Kept:
         old = _table_terms(read_json(path, _AGAIN))
     except (VmcError, ValueError, KeyError, TypeError, IndexError):
         old = None
-    if old is not None and old.controller == new.controller and not new.holds(old):
+    if old is not None and _is_same(old.of, new.of) and not new.holds(old):
         own, path = path, path.with_name(new.file_name)
         note = f"{own} keeps its {old}; this table is in {path}."
     try:
@@ -118,7 +118,7 @@ def keep_table(table: Sequence[Result], run: Path) -> Kept:
 class _TableTerms:
     """What a table of temperatures is a result of."""
 
-    controller: str
+    of: tuple[str | None, str | None]
     seed: int
     num_episodes: int
     temperatures: tuple[float, ...]
@@ -141,7 +141,7 @@ class _TableTerms:
 def _table_terms(table: Sequence[Result]) -> _TableTerms:
     config, temperatures = table[0]["config"], [row["temperature"] for row in table]
     values = tuple(value for value in temperatures if value is not None)  # the last row is reality's
-    return _TableTerms(table[0]["controller"], config["seed"], config["episodes"], values)
+    return _TableTerms(_whose(table[0]), config["seed"], config["episodes"], values)
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
@@ -195,7 +195,7 @@ def _place(own: Path, new: Terms, own_dream: Mapping[str, Any]) -> tuple[Path, s
         with explained_os_errors(aside):
             own.replace(aside)
         return own, f"{own} held another test of {old}; it is in {aside} now."
-    if old.controller != new.controller or (_same(old, new) and old.num_episodes <= new.num_episodes):
+    if not _is_same(old.of, new.of) or (_same(old, new) and old.num_episodes <= new.num_episodes):
         return own, None
     return named, f"{own} keeps its {old}; these {new} are in {named}."
 
@@ -204,7 +204,16 @@ def _gives_way(old: Terms, new: Terms) -> bool:
     """Whether the old result is no score of this C as it is: of a policy without models, or under other limits."""
     if old.policy != CONTROLLER:
         return new.policy == CONTROLLER
-    return old.controller == new.controller and bool(old.limits) and not new.limits
+    return _is_same(old.of, new.of) and bool(old.limits) and not new.limits
+
+
+def _whose(result: Result) -> tuple[str | None, str | None]:
+    return result["controller"], result.get("agent")
+
+
+def _is_same(old: tuple[str | None, str | None], new: tuple[str | None, str | None]) -> bool:
+    """Whether two results are of the same C, with the same V and M as far as both tell."""
+    return old[0] == new[0] and (None in (old[1], new[1]) or old[1] == new[1])
 
 
 def _same(old: Terms, new: Terms) -> bool:
