@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 
 def test_a_locale_without_our_signs_shows_others_in_their_place() -> None:
@@ -15,3 +16,12 @@ def test_a_locale_without_our_signs_shows_others_in_their_place() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert b"869 ? 98" in done.stdout
+
+
+def test_a_full_disk_under_the_output_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vmc", "recipes"], stdout=full, stderr=subprocess.PIPE, timeout=120, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"Error: What vmc prints cannot be written: No space left on device. Finished work is safe.\n"

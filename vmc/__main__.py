@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -24,6 +25,12 @@ def command() -> None:
         main(prog_name="vmc")
     except SystemExit as ended:
         status = ended.code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"Error: What vmc prints cannot be written: {error.strerror}. Finished work is safe.", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself would try once more
+        status = 1
     left = [thread for thread in threading.enumerate() if _holds_up(thread)]
     for thread in left:
         thread.join(_SECONDS)
