@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 import click
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TOY, TOY_VALUES, ToyRun
@@ -51,11 +52,18 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-def _start(arguments: list[str]) -> subprocess.Popen[str]:
+def _start(arguments: list[str], **options: bool) -> subprocess.Popen[str]:
     # A shell starts what is in its background with SIGINT ignored, and so would what that starts.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "vmc", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)  # noqa: PLW1509
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed,  # noqa: PLW1509
+        **options,
+    )
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -560,6 +568,17 @@ def test_a_folder_that_cannot_be_written(toy: ToyRun) -> None:
     command = _command("rollouts", toy.data.parent, workers=0)
     command[command.index("--data") + 1] = str(blocker / "data")
     _assert_told(_run(*command), "Cannot write", "a part of the path is a file")
+
+
+def test_ctrl_c_while_workers_start_shows_no_trace_of_theirs(tmp_path: Path) -> None:
+    process = _start(_command("rollouts", tmp_path, episodes=400, workers=2), start_new_session=True)
+    _wait_for(lambda: len(psutil.Process(process.pid).children()) >= 3, process)  # a tracker of resources among them
+    time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130, shown
+    assert "Traceback" not in shown
+    assert "Interrupted." in shown
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits")

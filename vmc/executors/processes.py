@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -86,7 +87,7 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _environment(WORKER_ENVIRONMENT):
+        with _environment(WORKER_ENVIRONMENT), _interrupts_blocked():
             self.process.start()
         theirs.close()
         self._make_worker: bytes | None = make_worker
@@ -126,6 +127,17 @@ class _Process:
         self.process.close()
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started meanwhile does not see Ctrl-C while it imports its modules; this one sees it after."""
+    resource_tracker.ensure_running()  # it would end the block when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _no_guard() -> VmcError:
     return VmcError(
         'The script has no line `if __name__ == "__main__":`, so each worker process ran it again.',
@@ -136,6 +148,7 @@ def _no_guard() -> VmcError:
 def _serve(connection: Connection) -> None:
     """The main function of a worker process: makes the worker at the first job, and runs jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the parent handles it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     # What an environment starts is in this group, and ends with it.
     os.setpgid(0, 0)
     # An environment may start processes; multiprocessing forbids that to daemons.
