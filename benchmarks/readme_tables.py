@@ -380,6 +380,8 @@ def campaign_table() -> str:
     counted = _load("campaign.json")
     rows = ["| fault | cases | as if nothing had been | one message | other |", "|---|---|---|---|---|"]
     for name, verdicts in counted["verdicts"].items():
+        if not verdicts:
+            continue
         whole = verdicts.pop("same", 0) + verdicts.pop("runs", 0)
         told, other = verdicts.pop("told", 0), sum(verdicts.values())
         rows.append(f"| {counted['what'][name]} | {whole + told + other} | {whole} | {told} | {other} |")
