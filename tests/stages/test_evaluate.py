@@ -66,7 +66,7 @@ def test_a_killed_test_goes_on_where_it_was(toy: ToyRun, monkeypatch: pytest.Mon
         evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
 
 
-def test_the_same_c_with_another_m_is_tested_anew(toy: ToyRun) -> None:
+def test_the_same_c_with_another_m_is_tested_again(toy: ToyRun) -> None:
     """A later round may find the C that it began with to be the best, for a V and an M that have learnt since."""
     first = evaluate_controller(toy_settings("test"), toy.data, toy.run, "cpu", 0)
     m = load_checkpoint(toy.run / "mdrnn", "best", "")
