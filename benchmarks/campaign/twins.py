@@ -24,7 +24,7 @@ def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed])
     outcomes = Child(target.arguments, place).ended(), first.ended()
     row = {"statuses": [outcome.status for outcome in outcomes]}
     refused = [outcome for outcome in outcomes if outcome.status]
-    clear = all(outcome.status == 1 and "another process" in outcome.text.lower() for outcome in refused)
+    clear = all(outcome.status == 1 and "Another vmc process" in outcome.text for outcome in refused)
     if len(refused) < 2 and clear and not any(outcome.has_traceback for outcome in outcomes):
         return [{**row, **finished(folder, name, expected[name])}]
     return [{**row, "target": name, "verdict": "unclear", "text": "\n".join(each.text[-1000:] for each in outcomes)}]
