@@ -106,7 +106,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Refused, with the option's name, where the stage has begun and goes on."""
         if self.finished.get(stage):
             self._vmc(stage, _LENGTHS[stage], str(self.finished[stage] + 1), *_CHANGED[stage])
-            if "Error:" not in self.text:  # a round that begins anew may have other options
+            if "Error:" not in self.text:  # a new round may have other options
                 self.finished[stage] = self._length(stage)
 
     @rule(stage=st.sampled_from(_STAGES), after=st.floats(0.5, 4))
@@ -142,9 +142,7 @@ class AnyOrder(RuleBasedStateMachine):
             "report": ["report", str(self.run)],
         }
         before = self._best()
-        status = self._command(*options[command])
-        if command in ("test", "export") and all(self.finished.get(stage) for stage in _STAGES):
-            assert status == 0 or "Error:" in self.text
+        self._command(*options[command])
         assert self._best() == before
         shutil.rmtree(target, ignore_errors=True)
 
@@ -156,6 +154,7 @@ class AnyOrder(RuleBasedStateMachine):
         for stage in _STAGES:
             if self.finished.get(stage):
                 load_checkpoint(_FOLDERS[stage](self.run), "best", "")  # whole, and its hashes right
+                assert self._length(stage) >= self.finished[stage]
         assert not list(self.folder.rglob("*.partial"))
 
     def _length(self, stage: str) -> int:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 from commands import run
-from targets import TARGETS, Undisturbed, baselines, finished, name_of
+from targets import TARGETS, Baseline, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
 _KIB = 1024
 
 
-def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
+def case(folder: Path, number: int, seed: int, expected: dict[str, Baseline]) -> list[dict[str, Any]]:
     """Runs one target on a small file system that fills up at a random write, or on a read-only one, then with room.
 
     It mounts a file system in memory, so it needs the rights to do so.

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import psutil
 from commands import Child
-from targets import TARGETS, Undisturbed, baselines, finished, name_of
+from targets import TARGETS, Baseline, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
+def case(folder: Path, number: int, seed: int, expected: dict[str, Baseline]) -> list[dict[str, Any]]:
     """Interrupts one target at a random moment, looks for what it has left, then lets it end."""
     rng = np.random.default_rng([seed, number, 3])
     name = name_of(number)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 from commands import run
-from targets import TARGETS, Undisturbed, baselines, finished, name_of
+from targets import TARGETS, Baseline, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
 _MOST_KILLS = 3
 
 
-def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
+def case(folder: Path, number: int, seed: int, expected: dict[str, Baseline]) -> list[dict[str, Any]]:
     """Kills one target up to three times at random moments, then lets it end."""
     rng = np.random.default_rng([seed, number, 2])
     name = name_of(number)

@@ -14,7 +14,7 @@ from typing import Any
 import toy
 from commands import Outcome
 
-# Each command, on a folder with a run; `{workers}` of the chain are the machine's.
+# Each command, on a folder with a run.
 COMMANDS: dict[str, Sequence[str]] = {
     **toy.READERS,
     "rollouts": ("rollouts", "--env", toy.TOY, "--data", "data", "--episodes", "20", "--workers", "1"),

@@ -1,4 +1,4 @@
-"""What is disturbed while it works: each stage alone, and the chain, with what it begins with and what it must find."""
+"""What faults strike at work: each stage alone, and the chain, with what it begins with and what it must find."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ TARGETS = {
 
 
 @dataclass(frozen=True)
-class Undisturbed:
-    """What a target finds where nothing disturbs it, and its seconds."""
+class Baseline:
+    """What a target finds without a fault, and its seconds."""
 
     result: str
     seconds: float
@@ -102,8 +102,8 @@ def name_of(case: int) -> str:
     return list(TARGETS)[case % len(TARGETS)]
 
 
-def baselines(folder: Path, cases: Sequence[int]) -> dict[str, Undisturbed]:
-    """The targets of these cases, undisturbed.
+def baselines(folder: Path, cases: Sequence[int]) -> dict[str, Baseline]:
+    """The targets of these cases, without a fault.
 
     Raises:
         SystemExit: one fails.
@@ -115,11 +115,11 @@ def baselines(folder: Path, cases: Sequence[int]) -> dict[str, Undisturbed]:
         outcome = run(target.arguments, place)
         if outcome.status:
             raise SystemExit(f"{name} fails without a fault:\n{outcome.text}")
-        found[name] = Undisturbed(target.result(place, outcome), outcome.seconds)
+        found[name] = Baseline(target.result(place, outcome), outcome.seconds)
     return found
 
 
-def finished(folder: Path, name: str, expected: Undisturbed) -> dict[str, object]:
+def finished(folder: Path, name: str, expected: Baseline) -> dict[str, object]:
     """Gives the command once more, to its end, where a fault has been; the row of the journal."""
     target, place = TARGETS[name], folder / "case"
     outcome = run(target.arguments, place)

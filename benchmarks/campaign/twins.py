@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from commands import Child
-from targets import TARGETS, Undisturbed, baselines, finished, name_of
+from targets import TARGETS, Baseline, baselines, finished, name_of
 
 __all__ = ["baselines", "case"]
 
 
-def case(folder: Path, number: int, seed: int, expected: dict[str, Undisturbed]) -> list[dict[str, Any]]:
+def case(folder: Path, number: int, seed: int, expected: dict[str, Baseline]) -> list[dict[str, Any]]:
     """Gives a command twice, the second time at a random moment of the first, then once more."""
     rng = np.random.default_rng([seed, number, 5])
     name = name_of(number)

@@ -79,7 +79,7 @@ class StoredController(NamedTuple):
         settings: its shape.
         parameters: (N,).
         sha256: of its parameters, and of how a planner searches around them.
-        agent: a hash of that and of V and M: C may be found anew for other ones, with the same parameters.
+        agent: a hash of that and of V and M: a search with other ones may find the same parameters.
         dream: the settings of the dream that it was evolved in.
         planning: of the planner around it; None where it acts by itself.
     """
