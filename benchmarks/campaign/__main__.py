@@ -19,8 +19,11 @@ import files
 import interrupts
 import kills
 import machine
+import memory
+import page
 import toy
 import twins
+import workers
 
 from vmc.storage.checkpoint import versions
 
@@ -31,13 +34,16 @@ KINDS: dict[str, tuple[Any, int, str]] = {
     "interrupts": (interrupts, 100, "SIGINT and SIGTERM"),
     "disks": (disks, 60, "a full disk or a read-only folder"),
     "twins": (twins, 30, "two processes at once"),
+    "workers": (workers, 36, "workers killed, stopped or without memory"),
+    "page": (page, 30, "faults of clients of the page"),
     "environments": (environments, len(environments.NAMES), "environments of strangers"),
     "machine": (machine, len(machine.MACHINES), "unusual machines"),
+    "memory": (memory, len(memory.NAMES), "memory over long work"),
 }
 
 
 # A promise was kept: nothing has changed, or a message says what is wrong, or it works.
-_GOOD = ("same", "told", "runs")
+_GOOD = ("same", "told", "runs", "flat")
 
 
 def main() -> None:

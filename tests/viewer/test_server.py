@@ -81,6 +81,17 @@ def test_a_closed_page_ends_its_thread(toy_session: ToyRun) -> None:
         assert psutil.Process(process.pid).num_threads() < before + pages
 
 
+def test_the_server_ends_cleanly_while_pages_play(toy_session: ToyRun, capfd: pytest.CaptureFixture[str]) -> None:
+    with served("play", str(toy_session.run)) as (address, process), ExitStack() as stack:
+        for _ in range(MAX_PAGES):
+            page = stack.enter_context(opened(address))
+            page.send("begin", run=str(toy_session.run))
+            page.until(past(1))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not capfd.readouterr().err
+
+
 def test_foreign_pages_and_names_are_refused(address: str) -> None:
     with pytest.raises(InvalidStatus):
         connect(address.replace("http", "ws") + "/play", origin="http://elsewhere.example")  # type: ignore[arg-type]

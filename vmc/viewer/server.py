@@ -41,6 +41,8 @@ _STATIC = Path(__file__).parent / "static"
 # Ports that are tried where none was asked for.
 _PORTS = 10
 _CLOSE_SECONDS = 2
+_ROOM_SECONDS = 0.5  # a page that is reloaded comes before the old one has ended
+_LOOK_SECONDS = 0.02
 # Of what a page sends, in bytes.
 _MAX_MESSAGE = 65_536
 _MOST_UNREAD = 256
@@ -134,7 +136,7 @@ def serve(site: Site, host: str, port: int | None, browser: bool, tell: Callable
             ws="websockets-sansio",
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,  # pictures are small or compressed already
-            timeout_graceful_shutdown=_CLOSE_SECONDS,
+            timeout_graceful_shutdown=2 * _CLOSE_SECONDS,  # pages end by themselves before
         )
         server = uvicorn.Server(config)
 
@@ -203,7 +205,7 @@ class _Pages:
             await websocket.close(1008)
             return
         await websocket.accept()
-        if self._open >= MAX_PAGES:
+        if not await _soon(lambda: self._open < MAX_PAGES, _ROOM_SECONDS):
             refusal = f"{MAX_PAGES} pages are open. Close one, and reload this one."
             await websocket.send_text(event("refused", message=refusal))
             await websocket.close(1013)
@@ -222,7 +224,8 @@ class _Pages:
                 loop.call_soon_threadsafe(outbox.put_nowait, content)
 
         session = self._site.make_session(tell, self._videos)
-        thread = threading.Thread(target=session.run, name="page", daemon=True)
+        # No daemon: Python would end while it works in a library, which then aborts the process.
+        thread = threading.Thread(target=session.run, name="page")
         thread.start()
         tell(event("welcome", **self._site.welcome))
         sender = asyncio.create_task(_send_all(websocket, outbox))
@@ -231,7 +234,15 @@ class _Pages:
         finally:
             session.close()
             sender.cancel()
-            await asyncio.shield(asyncio.to_thread(thread.join, _CLOSE_SECONDS))
+            await _soon(lambda: not thread.is_alive(), _CLOSE_SECONDS)
+
+
+async def _soon(holds: Callable[[], bool], seconds: float) -> bool:
+    """Waits until something holds, but no longer than that; returns whether it does."""
+    until = asyncio.get_running_loop().time() + seconds
+    while not (found := holds()) and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
+    return found
 
 
 async def _send_all(websocket: Any, outbox: asyncio.Queue[str | bytes]) -> None:
