@@ -34,6 +34,13 @@ class UnevenWorker(TenfoldWorker):
         return super().run(job)
 
 
+class LengthWorker(TenfoldWorker):
+    """Returns the length of its job."""
+
+    def run(self, job: Any) -> int:
+        return len(job)
+
+
 class InspectingWorker(TenfoldWorker):
     """Returns the value of an environment variable of its process, its id, or whether a module is loaded there."""
 
@@ -116,10 +123,14 @@ def _fail(how: str) -> None:
         time.sleep(1000)
     if how == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    if how == "die while sending":
-        Connection._send = _send_half  # type: ignore[attr-defined]
+    if how in ("die while sending", "stop while sending"):
+        then = (lambda: os._exit(1)) if how.startswith("die") else (lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        Connection._send = _sends_half(then)  # type: ignore[attr-defined]
 
 
-def _send_half(connection: Connection, data: bytes) -> None:
-    os.write(connection.fileno(), data[: len(data) // 2])
-    os._exit(1)
+def _sends_half(then: Callable[[], object]) -> Callable[[Connection, bytes], None]:
+    def send(connection: Connection, data: bytes) -> None:
+        os.write(connection.fileno(), data[: len(data) // 2])
+        then()
+
+    return send

@@ -96,7 +96,7 @@ def test_a_failed_job_is_run_again_and_not_on_the_worker_that_failed(
     assert expected[how] in shown
 
 
-@pytest.mark.parametrize("how", ["hang", "stop"])
+@pytest.mark.parametrize("how", ["hang", "stop", "stop while sending"])
 def test_a_worker_that_hangs_is_ended_and_its_job_run_again(
     how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +108,16 @@ def test_a_worker_that_hangs_is_ended_and_its_job_run_again(
         first = time.monotonic() - started
         assert dict(executor.map([3, 1])) == {0: 30, 1: 10}  # an idle worker is not late
     assert 10 <= first < 60
+    assert "was ended after 10 s (--job-timeout)" in capfd.readouterr().err
+
+
+def test_a_worker_that_takes_no_job_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
+    """The job is larger than what a pipe holds."""
+    jobs = [bytes([number]) * 10_000_000 for number in range(3)]
+    with closing(make_executor(workers.LengthWorker, ExecutorSettings(2, job_timeout=10))) as executor:
+        assert dict(executor.map([b"a", b"b"])) == {0: 1, 1: 1}
+        os.kill(executor.pids[0], signal.SIGSTOP)  # type: ignore[attr-defined]
+        assert dict(executor.map(jobs)) == {0: 10_000_000, 1: 10_000_000, 2: 10_000_000}
     assert "was ended after 10 s (--job-timeout)" in capfd.readouterr().err
 
 

@@ -1,7 +1,8 @@
 """Jobs in worker processes, which are spawned, single-threaded, kept between calls, and replaced when they die.
 
-Each worker has its own pipe and at most one job. The parent waits on all pipes at once. The death of a worker closes
-its pipe and so wakes the parent at once; there is no shared queue that could hang.
+Each worker has its own pipe and at most one job. A thread of the parent's writes jobs into the pipe and reads results
+from it, so that a worker that is stopped in the middle of either holds up nobody. The death of a worker closes its pipe
+and so wakes the thread at once.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from vmc.errors import VmcError
-from vmc.executors.contract import Done, ExecutorSettings, Failed, JobRunner, Worker, available_cores, num_workers
+from vmc.executors.contract import (
+    Done,
+    ExecutorSettings,
+    Failed,
+    JobRunner,
+    Worker,
+    Workers,
+    available_cores,
+    num_workers,
+)
 from vmc.executors.pool import Pool
 
 # The libraries read these variables at their first import, so the worker must have them when it starts.
@@ -34,6 +45,8 @@ WORKER_ENVIRONMENT = {
 }
 
 
+# For a thread to see that its worker has been killed.
+_NOTICE_SECONDS = 5.0
 # The exit status of a worker that would have run the script that started it once more, from its first line.
 _NO_GUARD = 78
 
@@ -41,7 +54,10 @@ _NO_GUARD = 78
 class ProcessExecutor(Pool):
     """A `Pool` of spawned processes on this machine."""
 
-    _pickled: bytes | None = None
+    def __init__(self, make_worker: Callable[[], Worker[Any, Any]], workers: Workers) -> None:
+        super().__init__(make_worker, workers)
+        self._pickled: bytes | None = None
+        self._heard: SimpleQueue[_Process] = SimpleQueue()
 
     @staticmethod
     def most_workers(settings: ExecutorSettings) -> int:
@@ -62,15 +78,18 @@ class ProcessExecutor(Pool):
             os._exit(_NO_GUARD)
         if self._pickled is None:
             self._pickled = bytes(ForkingPickler.dumps(self._make_worker))
-        return _Process(self._pickled)
+        return _Process(self._pickled, self._heard)
 
     def _send(self, worker: _Process, job: Any) -> None:
         worker.send(job)
 
     def _wait_for(self, seconds: float | None) -> list[_Process]:
-        # A worker's death closes its pipe. A closed pipe is ready too, so this returns for results and for deaths.
-        ready = wait([worker.connection for worker in self._busy], seconds)
-        return [worker for worker in self._busy if worker.connection in ready]
+        found = []
+        with suppress(Empty):
+            found.append(self._heard.get(timeout=seconds))
+            while True:
+                found.append(self._heard.get_nowait())
+        return [worker for worker in found if worker in self._busy]  # others have been killed
 
 
 class _Process:
@@ -79,18 +98,24 @@ class _Process:
     Args:
         make_worker: pickled. It is sent with the first job, not with the start: models are larger than a pipe, so that
             the parent would wait for one process after another to import its modules.
+        heard: gets this object when there is an outcome: a result, or the worker's death.
     """
 
     is_ready = True  # a job waits in the pipe until the process has started
 
-    def __init__(self, make_worker: bytes) -> None:
+    def __init__(self, make_worker: bytes, heard: SimpleQueue[_Process]) -> None:
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
+        self._connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _environment(WORKER_ENVIRONMENT), _interrupts_blocked():
             self.process.start()
         theirs.close()
         self._make_worker: bytes | None = make_worker
+        self._heard = heard
+        self._jobs: SimpleQueue[bytes | None] = SimpleQueue()
+        self._result: bytes | None = None
+        self._thread = threading.Thread(target=self._talk, name="worker's pipe", daemon=True)
+        self._thread.start()
         self.position: int | None = None
         self.started = 0.0
 
@@ -103,28 +128,40 @@ class _Process:
         return f"worker {self.pid}"
 
     def send(self, job: Any) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # the worker died; `finish` reports it
-            self.connection.send((self._make_worker, job))
+        self._jobs.put(bytes(ForkingPickler.dumps((self._make_worker, job))))
         self._make_worker = None
 
     def finish(self) -> Done | Failed:
-        try:
-            return self.connection.recv()  # type: ignore[no-any-return]
-        except (EOFError, OSError):  # OSError: the worker died while it sent a message
-            self.process.join(timeout=5)
-            code = self.process.exitcode
-            if code == _NO_GUARD:
-                return Failed("", _no_guard())
-            how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-            return Failed(f"The process died ({how}) in the middle of a job.")
+        if self._result is not None:
+            return ForkingPickler.loads(self._result)  # type: ignore[no-any-return]
+        self.process.join(timeout=5)
+        code = self.process.exitcode
+        if code == _NO_GUARD:
+            return Failed("", _no_guard())
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        return Failed(f"The process died ({how}) in the middle of a job.")
 
     def kill(self) -> None:
-        self.connection.close()
         with suppress(ProcessLookupError, PermissionError):  # it has ended, or has no group of its own yet
             os.killpg(self.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.process.close()
+        self._jobs.put(None)
+        self._thread.join(_NOTICE_SECONDS)
+        if not self._thread.is_alive():  # else something that the worker has started holds the pipe
+            self._connection.close()
+
+    def _talk(self) -> None:
+        """Passes jobs on and takes results, until the worker is dismissed."""
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._result = None
+                self._connection.send_bytes(job)
+                self._result = self._connection.recv_bytes()
+            except (EOFError, OSError):  # OSError: the worker died while a message was on its way
+                pass
+            self._heard.put(self)
 
 
 @contextmanager
