@@ -60,7 +60,8 @@ def _verdict(reader: str, place: Path, outcome: Outcome, expected: str, file: Pa
     if outcome.has_traceback:
         return "traceback"
     if outcome.status == 0:
-        return "same" if toy.result_of(reader, place, outcome) == expected else "silent"
+        same = toy.result_of(reader, place, outcome) == expected
+        return "same" if same else "told" if file.name in outcome.text else "silent"
     # The message names the file, or the folder in which a file of it is wrong.
     named = any(part in outcome.text for part in (file.name, file.stem, str(file.parent)))
     return "told" if outcome.status == 1 and "Error:" in outcome.text and named else "unclear"

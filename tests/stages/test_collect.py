@@ -34,6 +34,14 @@ def test_only_the_missing_episodes_are_added(tmp_path) -> None:
     assert RolloutDataset(tmp_path / "a").fingerprint() == RolloutDataset(tmp_path / "b").fingerprint()
 
 
+def test_episodes_of_another_seed_are_told(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    collect(toy_settings("rollouts", episodes=6), tmp_path, None, 0)
+    assert not capsys.readouterr().err.startswith(str(tmp_path))
+    collect(toy_settings("rollouts", episodes=7, seed=3), tmp_path, None, 0)
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/episodes-000000-000003.h5 and 1 more hold episodes of seed 0, not 3." in told
+
+
 def test_replaying_the_recorded_actions_gives_the_recorded_episode(toy_session: ToyRun) -> None:
     """Transitions are aligned, the terminal frame is there, and no reset has crept in."""
     dataset = RolloutDataset(toy_session.data)

@@ -5,6 +5,7 @@ This module imports no torch, so that a worker with a random policy starts in a 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -105,6 +106,7 @@ def check_folder(settings: CollectSettings, data: Path, preprocessing: str) -> s
         dataset = RolloutDataset(data)
         check_env_matches(dataset, settings.env, [preprocessing])
         _check_limits_match(dataset, settings)
+        _tell_other_seeds(dataset, settings.seed)
     return present
 
 
@@ -113,6 +115,16 @@ def _sources(dataset: RolloutDataset) -> str:
     sources = (dataset.sources[episode.path] for episode in dataset.episodes)
     counts = Counter((source.policy["name"], source.seed) for source in sources)
     return "; ".join(f"{number} by {policy}, seed {seed}" for (policy, seed), number in counts.items())
+
+
+def _tell_other_seeds(dataset: RolloutDataset, seed: int) -> None:
+    """Says that episodes were recorded with another seed: they may be another run's, or meant so."""
+    others = {path: source.seed for path, source in dataset.sources.items() if source.seed != seed}
+    if others:
+        seeds = ", ".join(map(str, sorted(set(others.values()))))
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        told = f"{min(others)}{more} hold episodes of seed {seeds}, not {seed}. They are used as they are."
+        print(told, file=sys.stderr, flush=True)
 
 
 def _check_limits_match(dataset: RolloutDataset, settings: CollectSettings) -> None:
