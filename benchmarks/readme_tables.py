@@ -31,7 +31,7 @@ _SCORED = {
     "carracing": "C evolved from zeros in the real environment",
     "dream": "C evolved in the dream alone",
     "ten-rounds": "ten rounds in the dream, one in the real environment (an earlier preset)",
-    "laptop": "seven rounds in the dream, one in the real environment (`laptop` today)",
+    "laptop": "five rounds in the dream, then C from zeros in the real environment (`laptop` today)",
     "carracing-first": "two rounds in the real environment (the first run)",
 }
 # An episode of CarRacing on one core.

@@ -311,7 +311,8 @@ def _controller(settings: PipelineSettings, stage: Any) -> StageResult:
     places = settings.data, settings.run, settings.device, settings.workers
     state = train_controller(stage, *places, settings.loggers)
     assert state.best_return is not None
-    metrics = {"generations": state.generation, "validation return": state.best_return}
+    metrics: dict[str, Any] = {"generations": state.generation, "validation return": state.best_return}
+    metrics["kept generation"] = state.best_generation
     metrics |= {f"{place} steps": n for place, n in state.num_steps.items() if n}
     return StageResult(state.seconds, metrics, state.nothing_to_do)
 

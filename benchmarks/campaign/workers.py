@@ -20,12 +20,11 @@ from targets import TARGETS, Baseline, finished
 
 from vmc.executors.contract import MAX_ATTEMPTS
 
-# A worker that answers nothing for so many seconds is ended. On a busy machine one takes some of them to start.
-_TIMEOUT = 20
 _NAMES = ("rollouts, two workers", "search in reality, two workers", "chain, two workers")
+# A worker that answers nothing for so many seconds is ended. On a busy machine it takes some of them to start.
 _EXECUTORS: dict[str, Sequence[str]] = {
-    "processes": ("--job-timeout", str(_TIMEOUT)),
-    "ray": ("--job-timeout", str(_TIMEOUT), "--executor", "ray"),
+    "processes": ("--job-timeout", "20"),
+    "ray": ("--job-timeout", "60", "--executor", "ray"),
 }
 # The command lines of workers that run jobs.
 _MARKS = {"processes": "spawn_main", "ray": "ray::_"}

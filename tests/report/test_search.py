@@ -33,6 +33,19 @@ def test_the_kept_c_is_the_last_rounds_unless_that_found_none_better(
     assert (kept[0], kept[1].generation) == ("real", generation)
 
 
+def test_the_record_says_which_c_won_the_race_at_the_end_of_a_round() -> None:
+    """The race is on other episodes, so that neither its winner nor the return can be told from the validations."""
+    raced = a_record(1, 260.0)
+    raced["metrics"]["kept generation"] = 4
+    kept = Search(two_rounds(), [a_record(0, 300.0), raced]).kept()
+    assert kept is not None
+    assert kept[1].generation == 4
+    older = {**a_record(1, 260.0), "settings": {"final_candidates": 2}}
+    kept = Search(two_rounds(), [a_record(0, 300.0), older]).kept()
+    assert kept is not None
+    assert kept[1].generation == 5
+
+
 def test_nothing_is_kept_without_a_validation() -> None:
     assert Search([a_line(1)], []).kept() is None
     assert Search([], []).kept() is None

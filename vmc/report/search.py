@@ -77,10 +77,9 @@ class Search:
         validated once more at the beginning of the round, and `run.json` has the result.
         """
         for lines in reversed(self.rounds()):
-            validated = [line for line in lines if line.get("validation_return") is not None]
-            best = max(validated, key=lambda line: float(line["validation_return"]), default=None)
-            if best is not None and best["validation_return"] >= self._kept_return(best["phase"]) - 1e-6:
-                return best.get("validated_in", "real"), self._validation(best, best["validation_return"])
+            line = self._kept_line(lines)
+            if line is not None:
+                return line.get("validated_in", "real"), self._validation(line, line["validation_return"])
         return None
 
     def before(self, number: int) -> tuple[int, float]:
@@ -96,11 +95,23 @@ class Search:
         hours = (line["seconds"] + seconds) / 3600
         return Validation(line["step"], mean_return, line["real_steps"] + frames, hours)
 
-    def _kept_return(self, number: int) -> float:
-        """The validation return of the C that round `number` kept, as far as that is known."""
-        searches = [record for record in self.records if record["stage"] == "train-controller"]
-        returns = [record["metrics"].get("validation return") for record in searches if record["round"] == number]
-        return max((value for value in returns if value is not None), default=float("-inf"))
+    def _kept_line(self, lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The line of a round whose C that round has kept; None where it kept the one that it began with."""
+        validated = [line for line in lines if line.get("validation_return") is not None]
+        record = self._record(lines[0]["phase"])
+        if "kept generation" in record.get("metrics", {}):
+            return next((line for line in validated if line["step"] == record["metrics"]["kept generation"]), None)
+        # An older record names the return alone, which is of other episodes where the best ones raced at the end.
+        best = max(validated, key=lambda line: float(line["validation_return"]), default=None)
+        if best is None or record.get("settings", {}).get("final_candidates", 0) > 1:
+            return best
+        kept = record.get("metrics", {}).get("validation return")
+        return best if kept is None or best["validation_return"] >= kept - 1e-6 else None
+
+    def _record(self, number: int) -> dict[str, Any]:
+        """The record of the search of round `number`; empty where there is none."""
+        found = (each for each in self.records if (each["stage"], each["round"]) == ("train-controller", number))
+        return next(found, {})
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
