@@ -19,7 +19,7 @@ def command() -> None:
     """Runs the command line, and ends the process though an environment may have left a thread running."""
     status: int | str | None = 0
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a locale may lack a sign, such as the one in 869 ± 98
+        if isinstance(stream, TextIOWrapper):  # a locale may lack a sign, such as the one in 894 ± 61
             stream.reconfigure(errors="replace")
     try:
         main(prog_name="vmc")

@@ -1,12 +1,11 @@
 """Memory over long work: what the process and its workers hold must not grow.
 
 Each case is one command in a process of its own; the resident memory of it and its children is read while it works.
-`python benchmarks/campaign/memory.py CASE FOLDER` does the work of the two cases that are not `vmc` commands.
+`python benchmarks/campaign/memory.py NAME` does the work of the two cases that are not `vmc` commands.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -98,5 +97,4 @@ def _open_dreams() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     {"frames": _stream_frames, "dreams": _open_dreams}[sys.argv[1]]()
