@@ -382,7 +382,7 @@ def campaign_table() -> str:
     for name, verdicts in counted["verdicts"].items():
         if not verdicts:
             continue
-        whole = verdicts.pop("same", 0) + verdicts.pop("runs", 0)
+        whole = sum(verdicts.pop(name, 0) for name in ("same", "runs", "flat"))
         told, other = verdicts.pop("told", 0), sum(verdicts.values())
         rows.append(f"| {counted['what'][name]} | {whole + told + other} | {whole} | {told} | {other} |")
     return "\n".join(rows)
