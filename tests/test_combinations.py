@@ -45,6 +45,7 @@ TRAINERS: dict[str, dict[str, Any]] = {
         "imagined_steps": 10,
         "learning_rate": 3e-3,
     },
+    "ppo": {"dream": True, "generations": 40, "rollouts": 32, "horizon": 40, "noise": 0.5},
     "planner": {"generations": 1, "plan_steps": 4, "plan_candidates": 100},
 }
 

@@ -207,7 +207,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tup
 def train_controller(
     recipe: Recipe, data: Path, run: Path, device: str, workers: Workers, loggers: tuple[str, ...], **given: Any
 ) -> None:
-    """Evolve C with CMA-ES, in the environment or the dream."""
+    """Find C, in the environment or the dream: by CMA-ES or another trainer."""
     from vmc.stages import train_controller as stage
 
     settings = settings_for(TrainControllerSettings, recipe, given)

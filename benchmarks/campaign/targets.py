@@ -73,6 +73,13 @@ TARGETS = {
     "search in the dream": Target(
         _with_workers(("train-controller", *_RUN, "--dream", "--init", "scratch", *_SEARCH), 0), _C_AND_LATER
     ),
+    "policy gradient in reality, two workers": Target(
+        _with_workers(("train-controller", *_RUN, "--no-dream", "--trainer", "ppo", "--generations", "4"), 2),
+        _C_AND_LATER,
+    ),
+    "policy gradient in the dream": Target(
+        ("train-controller", *_RUN, "--dream", "--trainer", "ppo", "--generations", "4"), _C_AND_LATER
+    ),
     "actor-critic": Target(
         ("train-controller", *_RUN, "--dream", "--trainer", "actor-critic", "--generations", "4", "--updates", "5"),
         _C_AND_LATER,

@@ -2,88 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from signs import signs_action, signs_dream
 
-from vmc.control.actor_critic import (
-    GRADIENTS,
-    REINFORCE,
-    THROUGH_DREAM,
-    ActorCritic,
-    ActorCriticSettings,
-    lambda_returns,
-)
+from vmc.control.actor_critic import GRADIENTS, REINFORCE, THROUGH_DREAM, ActorCritic, ActorCriticSettings
+from vmc.control.stochastic_actor import lambda_returns
 from vmc.dream.settings import DreamSettings
-from vmc.dream.starts import DreamStarts
-from vmc.envs import ActionMap, BoxActionMap
-from vmc.envs.action_map import OneHotActionMap
 from vmc.errors import VmcError
-from vmc.models.controller import LinearController, LinearSettings
-from vmc.models.dynamics.contract import Features, Imagined, Prediction, SequenceBatch, WorldModel
-from vmc.models.dynamics.noise import Noise, NoiseSizes
-from vmc.models.dynamics.state import State
-
-
-@dataclass(frozen=True)
-class _Settings:
-    latent_size: int = 1
-    action_size: int = 1
-
-
-class _Signs(WorldModel):
-    """z is +1 or -1 by chance; the reward is the action times z, or minus that. A negative action may end all."""
-
-    Settings = _Settings
-
-    def __init__(self, settings: _Settings, sign: float, deadly: bool = False) -> None:
-        super().__init__(settings)
-        self._sign, self._deadly = sign, deadly
-
-    def initial(self, latents: Tensor) -> State:
-        return State((latents,))
-
-    def observe(self, state: State, actions: Tensor, latents: Tensor) -> State:
-        return State((latents,))
-
-    def imagine(self, state: State, actions: Tensor, noise: Noise, temperature: float) -> Imagined:
-        # One action, or two of which the second is the positive one.
-        value = actions[:, 0] if actions.shape[1] == 1 else actions[:, 1] - actions[:, 0]
-        rewards = self._sign * value * state[0][:, 0]
-        ends = (value < 0).float() if self._deadly else torch.zeros_like(value)
-        if self._deadly:
-            rewards = torch.where(value < 0, 1.5, 1.0)  # greedy now, or alive
-        return Imagined(State(((noise.uniform - 0.5).sign(),)), rewards, ends)
-
-    @property
-    def noise_sizes(self) -> NoiseSizes:
-        return NoiseSizes(1, 0)
-
-    @property
-    def feature_sizes(self) -> dict[str, int]:
-        return {"z": 1}
-
-    def features(self, state: State) -> Features:
-        return {"z": state[0]}
-
-    def latents(self, state: State) -> Tensor:
-        latents: Tensor = state[0]
-        return latents
-
-    def with_latents(self, state: State, latents: Tensor) -> State:
-        return State((latents,))
-
-    def predict(self, batch: SequenceBatch, state: State) -> tuple[Prediction, State]:
-        raise NotImplementedError
-
-    def loss(self, batch: SequenceBatch, state: State) -> tuple[dict[str, Tensor], State]:
-        raise NotImplementedError
-
-
-CONTINUOUS = BoxActionMap.from_bounds([-1.0], [1.0])
+from vmc.models.controller import LinearSettings
 
 
 def _trainer(
@@ -104,20 +32,10 @@ def _trainer(
         gradient=gradient,
         seed=0,
     )
-    model = _Signs(_Settings(), sign, deadly)
-    means = torch.tensor([[1.0], [-1.0]])
-    starts = DreamStarts(model, means, torch.zeros(2, 1), model.initial(means), sample_latents=False)
-    action_map: ActionMap = OneHotActionMap(2) if discrete else CONTINUOUS
+    model, starts, action_map = signs_dream(sign, discrete, deadly)
     shape = LinearSettings("z", 1, action_map.size, hidden_units)
     parts = model, lambda: starts, shape, action_map, DreamSettings()
     return ActorCritic(settings, *parts, mean=None, phase=0)
-
-
-def _action(trainer: ActorCritic, z: float, discrete: bool, hidden_units: int = 0) -> float:
-    action_map: ActionMap = OneHotActionMap(2) if discrete else CONTINUOUS
-    shape = LinearSettings("z", 1, action_map.size, hidden_units)
-    action = action_map(LinearController(shape, trainer.parameters).act({"z": np.array([z], np.float32)}))
-    return float(action[1] - action[0] if discrete else action[0])
 
 
 @pytest.mark.parametrize("hidden_units", [0, 8])
@@ -128,8 +46,8 @@ def test_it_learns_the_action_that_the_state_asks_for(sign: float, discrete: boo
     first = trainer.train(1, lambda _: None)
     for generation in range(2, 9):
         last = trainer.train(generation, lambda _: None)
-    assert _action(trainer, 1.0, discrete, hidden_units) * sign > 0.8
-    assert _action(trainer, -1.0, discrete, hidden_units) * sign < -0.8
+    assert signs_action(trainer.parameters, 1.0, discrete, hidden_units) * sign > 0.8
+    assert signs_action(trainer.parameters, -1.0, discrete, hidden_units) * sign < -0.8
     assert last.metrics["mean"] > max(first.metrics["mean"] + 1, 3)
     assert last.num_steps == 20 * 64 * 5
 
@@ -139,8 +57,8 @@ def test_it_learns_by_gradients_through_the_dream(sign: float) -> None:
     trainer = _trainer(sign, gradient=THROUGH_DREAM)
     for generation in range(1, 5):
         trainer.train(generation, lambda _: None)
-    assert _action(trainer, 1.0, discrete=False) * sign > 0.8
-    assert _action(trainer, -1.0, discrete=False) * sign < -0.8
+    assert signs_action(trainer.parameters, 1.0, discrete=False) * sign > 0.8
+    assert signs_action(trainer.parameters, -1.0, discrete=False) * sign < -0.8
 
 
 def test_gradients_through_the_dream_need_continuous_actions() -> None:
@@ -153,7 +71,7 @@ def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
     trainer = _trainer(deadly=True, discrete=discrete)
     for generation in range(1, 9):
         trainer.train(generation, lambda _: None)
-    assert min(_action(trainer, z, discrete) for z in (1.0, -1.0)) > 0.5
+    assert min(signs_action(trainer.parameters, z, discrete) for z in (1.0, -1.0)) > 0.5
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)

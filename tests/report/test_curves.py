@@ -57,8 +57,8 @@ def test_a_search_has_a_panel_for_the_real_environment_and_one_for_the_dream() -
     assert dream.get_xlabel() == "generation"
     assert "kept C: 250, generation 5" in _labels(real)
     assert not any(label.startswith("kept") for label in _labels(dream))
-    assert list(_line(dream, "candidates, mean").get_xdata()) == [1, 2]
-    assert list(_line(real, "candidates, mean").get_xdata()) == [3, 4, 5]
+    assert list(_line(dream, "in training, mean").get_xdata()) == [1, 2]
+    assert list(_line(real, "in training, mean").get_xdata()) == [3, 4, 5]
     assert [text.get_text() for text in real.texts] == ["round  ", "1", "2"]
     _assert_complete(figure)
 

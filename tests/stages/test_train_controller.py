@@ -40,12 +40,20 @@ def _state(run: Path) -> dict[str, np.ndarray]:
 
 
 _ACTOR_CRITIC = {"dream": True, "trainer": "actor-critic", "updates": 3, "imagined_dreams": 16}
+_PPO = {"trainer": "ppo", "rollouts": 6, "noise_generations": 3}
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"dream": False}, {"dream": True}, {"replayed_episodes": 1, "screened_episodes": 3}, _ACTOR_CRITIC],
-    ids=["real", "dream", "replay", "actor-critic"],
+    [
+        {"dream": False},
+        {"dream": True},
+        {"replayed_episodes": 1, "screened_episodes": 3},
+        _ACTOR_CRITIC,
+        _PPO,
+        {**_PPO, "dream": True},
+    ],
+    ids=["real", "dream", "replay", "actor-critic", "ppo", "ppo in the dream"],
 )
 @pytest.mark.parametrize("saves", [1, 3])
 def test_a_killed_search_ends_where_the_whole_one_did(

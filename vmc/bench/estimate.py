@@ -136,19 +136,24 @@ def _time_limit(env: str, rates: Rates) -> float:
 
 def _search_cost(number: int, chosen: Any, steps: float, rates: Rates) -> tuple[Cost, float]:
     """C's search, and the real frames that it takes."""
-    raced = race_episodes(chosen.population_size, chosen.rollouts_per_candidate, chosen.halvings)
-    per_generation = raced + chosen.screened_episodes
     evaluations = chosen.validation_episodes * (1 + chosen.generations // chosen.validate_every)
     evaluations += num_episodes(chosen.final_candidates, chosen.final_episodes)
     if not chosen.dream:
-        work = (chosen.generations * per_generation + evaluations) * steps
+        work = (chosen.generations * _episodes_of_generation(chosen) + evaluations) * steps
         return Cost(number, "train-controller", work, "frames", work / rates.drive), work
-    dreamed = chosen.generations * per_generation * chosen.horizon
-    if chosen.trainer != "cma-es":
+    dreamed = chosen.generations * _episodes_of_generation(chosen) * chosen.horizon
+    if chosen.trainer == "actor-critic":
         dreamed = chosen.generations * chosen.updates * chosen.imagined_dreams * chosen.imagined_steps
     real = evaluations * steps if chosen.validate_in == "real" else 0
     seconds = dreamed / rates.dream + real / rates.drive
     return Cost(number, "train-controller", dreamed, "dream steps", seconds), real
+
+
+def _episodes_of_generation(chosen: Any) -> int:
+    if chosen.trainer == "cma-es":
+        raced = race_episodes(chosen.population_size, chosen.rollouts_per_candidate, chosen.halvings)
+        return raced + chosen.screened_episodes  # type: ignore[no-any-return]
+    return chosen.rollouts if chosen.trainer == "ppo" else 0
 
 
 def _frame_bytes() -> float:

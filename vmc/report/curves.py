@@ -117,7 +117,7 @@ def _plot_search(search: Search, path: Path) -> Path:
 
 
 def draw_search(figure: Any, search: Search, paper: tuple[float, str] | None = None) -> None:
-    """Draws returns over generations, a panel for each place: the candidates as a band, and the validations.
+    """Draws returns over generations, a panel for each place: those in training as a band, and the validations.
 
     A return in the dream is no return in the real environment, so each has an axis of its own.
 
@@ -129,7 +129,7 @@ def draw_search(figure: Any, search: Search, paper: tuple[float, str] | None = N
     axes = figure.subplots(len(places), 1, sharex=True, squeeze=False)[:, 0]
     for axis, place in zip(axes, places, strict=True):
         for lines in search.candidates(place):
-            _draw_candidates(axis, lines)
+            _draw_training_returns(axis, lines)
         _draw_validations(axis, search.validations(place))
         if kept is not None and kept[0] == place:
             label = f"kept C: {kept[1].mean_return:.0f}, generation {kept[1].generation}"
@@ -143,12 +143,12 @@ def draw_search(figure: Any, search: Search, paper: tuple[float, str] | None = N
     style.legend_below(figure, columns=2)
 
 
-def _draw_candidates(axis: Any, lines: Lines) -> None:
+def _draw_training_returns(axis: Any, lines: Lines) -> None:
     worst, mean, best = (np.array([line[name] for line in lines], float) for name in ("worst", "mean", "best"))
     generations = [line["step"] for line in lines]
     band = {"color": style.TRAINING, "alpha": 0.3, "linewidth": 0}
-    axis.fill_between(generations, worst, best, label="candidates, worst to best", **band)
-    axis.plot(generations, mean, color=style.TRAINING, linewidth=1.2, label="candidates, mean")
+    axis.fill_between(generations, worst, best, label="in training, worst to best", **band)
+    axis.plot(generations, mean, color=style.TRAINING, linewidth=1.2, label="in training, mean")
 
 
 def _draw_validations(axis: Any, validations: Sequence[Validation]) -> None:

@@ -25,13 +25,29 @@ _TOLD: dict[str, dict[str, str]] = {
     "rollouts": {"episodes": "{} episodes", "policy": "by `{}`", "max_steps": "of up to {} steps"},
     "train-vae": {"epochs": "{} epochs", "vision": "`{}`"},
     "train-mdrnn": {"epochs": "{} epochs", "dynamics": "`{}`"},
-    "train-controller": {
+    "test": {"episodes": "{} episodes"},
+}
+# The same for C, by the trainer.
+_SEARCHES: dict[str, dict[str, str]] = {
+    "cma-es": {
         "generations": "{} generations of",
         "population_size": "{} candidates,",
         "rollouts_per_candidate": "{} episodes each,",
         "dream": "in {}",
     },
-    "test": {"episodes": "{} episodes"},
+    "ppo": {
+        "generations": "{} generations of",
+        "rollouts": "{} episodes for a policy gradient",
+        "dream": "in {}",
+    },
+    "actor-critic": {"generations": "{} generations of an actor-critic", "dream": "in {}"},
+    "planner": {"plan_steps": "none: a planner looks {} steps ahead"},
+}
+_FOUND_BY = {
+    "cma-es": "CMA-ES finds C by its return in the real environment or in the dream.",
+    "ppo": "A policy gradient finds C from what it does in the real environment or in the dream.",
+    "actor-critic": "An actor-critic finds C in short dreams.",
+    "planner": "A planner searches around what C proposes, in the dream, at every step.",
 }
 
 
@@ -46,8 +62,8 @@ def about(files: RunFiles) -> Section:
 def _parts(files: RunFiles) -> Iterator[Block]:
     yield Text(
         "V compresses each frame into a latent z. M, given z and an action, predicts the next z, the reward and the "
-        "end of the episode; stepped by itself it is a dream. C maps z and M's memory to an action. CMA-ES finds C by "
-        f"its return in the real environment or in the dream. {_where_searched(files)}".strip()
+        "end of the episode; stepped by itself it is a dream. C maps z and M's memory to an action. "
+        f"{_how_found(files)}"
     )
     if files.models:
         rows = [_model_row(part, model) for part, model in files.models.items()]
@@ -60,12 +76,11 @@ def _parts(files: RunFiles) -> Iterator[Block]:
         yield Missing(f"This folder holds no {' and no '.join(absent)}.", commands.train_all(files, absent))
 
 
-def _where_searched(files: RunFiles) -> str:
-    if "C" not in files.models:
-        return ""
-    info = files.models["C"].info
+def _how_found(files: RunFiles) -> str:
+    info = files.models["C"].info if "C" in files.models else {}
     where = PLACES.get(info.get("fitness", ""))
-    return f"This C was last searched in {where}." if where else ""
+    found = _FOUND_BY.get(info.get("trainer", "cma-es"), "")
+    return f"{found} This C was last searched in {where}." if where else found
 
 
 def _model_row(part: str, model: Model) -> list[Cell]:
@@ -132,7 +147,8 @@ def _rounds(recipe: Recipe) -> Table:
 
 def _told(stage: str, options: Mapping[str, Any]) -> str:
     values = {**options, "dream": PLACES["dream" if options.get("dream") else "real"]}
-    told = " ".join(form.format(values[name]) for name, form in _TOLD.get(stage, {}).items() if name in values)
+    forms = _SEARCHES.get(options.get("trainer", ""), {}) if stage == "train-controller" else _TOLD.get(stage, {})
+    told = " ".join(form.format(values[name]) for name, form in forms.items() if name in values)
     return re.sub(r"\b1 (epoch|episode|generation|candidate|step)s\b", r"1 \1", told)
 
 

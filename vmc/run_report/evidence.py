@@ -102,8 +102,8 @@ def _search_curves(files: RunFiles) -> Iterator[Block]:
         yield Missing(text, f"vmc train-controller --validate-in real --run {files.shell_path}")
     yield Figure(
         inline_svg(partial(draw_search, search=search, paper=paper), search_height(search), "search"),
-        "The returns of the candidates of each generation, from worst to best, and of C on validation episodes.",
-        "The search by CMA-ES: what the candidates of each generation returned, where they were scored.",
+        "The returns in training of each generation, from worst to best, and of C on validation episodes.",
+        "The search: what each generation's candidates (CMA-ES) or episodes (other trainers) returned.",
     )
 
 

@@ -16,11 +16,13 @@ from vmc.policies import POLICIES
 HUMAN = "human"
 # Groups of options in `--help`; an option without a group is one of the command's common ones. The texts of the options
 # are those of the attributes below, so each is whole sentences.
-CMA_ES, ACTOR_CRITIC, PLANNER = "Search (CMA-ES)", "Actor-critic", "Planner"
+CMA_ES, PPO, ACTOR_CRITIC, PLANNER = "Search (CMA-ES)", "PPO", "Actor-critic", "Planner"
+# Of the trainers that have a critic.
+CRITIC = "PPO and actor-critic"
 DREAM, ADVANCED = "Dream", "Advanced"
-GROUPS = (CMA_ES, ACTOR_CRITIC, PLANNER, DREAM, ADVANCED)
+GROUPS = (CMA_ES, PPO, ACTOR_CRITIC, CRITIC, PLANNER, DREAM, ADVANCED)
 # The ways to find C.
-TRAINERS = ("cma-es", "actor-critic", "planner")
+TRAINERS = ("cma-es", "ppo", "actor-critic", "planner")
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,9 @@ class TrainControllerSettings:
         max_steps: Truncate a real episode after this many steps; without it, the environment's own limit holds.
         no_reward_limit: Truncate a real training episode after this many steps without a positive reward; without it,
             never.
-        trainer: Find C by `cma-es` (the paper's way), or by an `actor-critic` that learns in the dream (Dreamer's way),
-            or let a `planner` search in the dream at every real step, which needs no generations (PlaNet's way).
+        trainer: Find C by `cma-es` (the paper's way), by `ppo` (a policy gradient, which learns from every step and so
+            from fewer episodes), by an `actor-critic` that learns in short dreams (Dreamer's way), or let a `planner`
+            search in the dream at every real step, which needs no generations (PlaNet's way).
         population_size: Try this many candidates in a generation.
         rollouts_per_candidate: Take the mean return of this many episodes as the fitness; all candidates of a
             generation get the same episodes.
@@ -157,15 +160,22 @@ class TrainControllerSettings:
             averages out noise, over generations.
         covariance: Learn the `full` covariance of C's parameters, or for many parameters its `diagonal` alone.
         weight_decay: Subtract this times the mean square of C's parameters from the fitness (hardmaru's `es.py`).
+        rollouts: Learn from this many episodes, or dreams, in a generation.
+        epochs: Pass over their steps this often; where what C does has changed much, only the critic goes on.
+        policy_learning_rate: Use this learning rate of Adam for C.
+        noise: Begin with noise of this standard deviation on C's outputs (for discrete actions, a softmax of this
+            temperature).
+        final_noise: Let it fall to this, and C's learning rate with it. C is validated without noise.
+        noise_generations: Let it fall over this many generations.
         updates: Update actor and critic so often in a generation.
         imagined_dreams: Learn from this many dreams in an update.
         imagined_steps: Dream this many steps for an update; the critic values what comes after them.
+        gradient: Find the actor's gradient from what it did and what that brought (`reinforce`), or, for continuous
+            actions alone, back through the steps of the `dream`.
         discount: Weigh a reward by this for each step that it is away.
         trace: Mix returns of several lengths with this lambda; 1 uses the longest alone.
         entropy: Weigh the entropy of the actor's noise by this.
-        learning_rate: Use this learning rate of Adam for actor and critic.
-        gradient: Find the actor's gradient from what it did and what that brought (`reinforce`), or, for continuous
-            actions alone, back through the steps of the `dream`.
+        learning_rate: Use this learning rate of Adam for the critic, and for an actor-critic's actor.
         plan_steps: Plan this many steps ahead.
         plan_iterations: Improve the plan so often in a step (cross-entropy method).
         plan_candidates: Try this many plans in an iteration.
@@ -207,14 +217,20 @@ class TrainControllerSettings:
     mean_learning_rate: float = option(1.0, above=0, group=ADVANCED)
     covariance: str = option("full", choices=["full", "diagonal"], group=ADVANCED)
     weight_decay: float = option(0.0, least=0, group=CMA_ES)
+    rollouts: int = option(24, least=1, group=PPO)
+    epochs: int = option(8, least=1, group=PPO)
+    policy_learning_rate: float = option(5e-4, above=0, group=PPO)
+    noise: float = option(0.15, above=0, group=PPO)
+    final_noise: float = option(0.05, above=0, group=PPO)
+    noise_generations: int = option(50, least=1, group=PPO)
     updates: int = option(50, least=1, group=ACTOR_CRITIC)
     imagined_dreams: int = option(512, least=1, group=ACTOR_CRITIC)
     imagined_steps: int = option(15, least=1, group=ACTOR_CRITIC)
-    discount: float = option(0.997, above=0, group=ACTOR_CRITIC)
-    trace: float = option(0.95, least=0, group=ACTOR_CRITIC)
-    entropy: float = option(3e-4, least=0, group=ACTOR_CRITIC)
-    learning_rate: float = option(1e-3, above=0, group=ACTOR_CRITIC)
     gradient: str = option("reinforce", choices=["reinforce", "dream"], group=ACTOR_CRITIC)
+    discount: float = option(0.997, above=0, group=CRITIC)
+    trace: float = option(0.95, least=0, group=CRITIC)
+    entropy: float = option(3e-4, least=0, group=CRITIC)
+    learning_rate: float = option(1e-3, above=0, group=CRITIC)
     plan_steps: int = option(12, least=1, group=PLANNER)
     plan_iterations: int = option(4, least=1, group=PLANNER)
     plan_candidates: int = option(256, least=4, group=PLANNER)

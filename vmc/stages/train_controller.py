@@ -15,16 +15,21 @@ import torch
 from vmc.config import pick
 from vmc.control.actor_critic import ActorCritic, ActorCriticSettings
 from vmc.control.evolution import Evolution, EvolutionSettings
+from vmc.control.experience import Collect, DreamCollect, RealCollect
 from vmc.control.fitness import Fitness
 from vmc.control.loop import LoopSettings, SearchLoop, SearchState
+from vmc.control.ppo import PPO, PPOSettings
+from vmc.control.real_experience import Episode, ExperienceJob, ExperienceWorker
 from vmc.control.real_fitness import EpisodeWorker, RealFitness
 from vmc.control.return_accumulator import SoftCap
 from vmc.control.trainer import Array, Fixed, Trainer
 from vmc.dream.settings import DreamSettings
+from vmc.dream.world import DreamWorld
 from vmc.envs import action_map_from_json, check_env, get_task
+from vmc.envs.action_map import OneHotActionMap
 from vmc.episode import Limits
 from vmc.errors import VmcError
-from vmc.executors import Workers, make_executor
+from vmc.executors import Executor, Workers, make_executor
 from vmc.models.agent import Body, load_body
 from vmc.models.checkpoints import (
     TRAIN_MDRNN,
@@ -34,7 +39,7 @@ from vmc.models.checkpoints import (
     require_finished,
     vae_folder,
 )
-from vmc.models.controller import PlannerSettings
+from vmc.models.controller import LinearSettings, PlannerSettings
 from vmc.models.loading import dynamics_of
 from vmc.stages.device import choose_device, one_thread
 from vmc.stages.dreaming import DreamSource, dream_fitness, find_starts, fingerprint_of_starts
@@ -83,7 +88,8 @@ def train_controller(
     with (
         locked(folder),
         _fitness(settings, body, source, device_name, workers, planning) as fitness,
-        one_thread(device),  # the last bits of what an actor-critic learns may depend on the number of threads
+        _experience_executor(settings, body, shape, workers) as executor,
+        one_thread(device),  # the last bits of what a gradient finds may depend on the number of threads
     ):
 
         def make_trainer(mean: Array | None, phase: int) -> Trainer:
@@ -91,6 +97,8 @@ def train_controller(
                 return Fixed(np.zeros(shape.num_parameters) if mean is None else mean)
             if settings.trainer == "actor-critic":
                 return _actor_critic(settings, body, source, device, mean, phase)
+            if settings.trainer == "ppo":
+                return _ppo(settings, body, source, executor, device, mean, phase)
             evolution = EvolutionSettings(**pick(EvolutionSettings, settings))
             return Evolution(evolution, fitness.training, shape.num_parameters, mean, phase)
 
@@ -118,6 +126,37 @@ def _actor_critic(
     parts = source.controller, action_map_from_json(body.dynamics.info["action_map"]), _dream(settings)
     options = ActorCriticSettings(**pick(ActorCriticSettings, settings))
     return ActorCritic(options, model, starts, *parts, mean, phase)
+
+
+def _ppo(
+    settings: TrainControllerSettings,
+    body: Body,
+    source: DreamSource,
+    executor: Executor[ExperienceJob, Episode],
+    device: torch.device,
+    mean: Array | None,
+    phase: int,
+) -> PPO:
+    action_map = action_map_from_json(body.dynamics.info["action_map"])
+    if settings.dream:
+        world = DreamWorld(dynamics_of(body.dynamics).to(device))
+        starts = cache(lambda: find_starts(source, device)[0])
+        parts = world, starts, action_map, _dream(settings), settings.rollouts, settings.seed, phase
+        collect: Collect = DreamCollect(*parts)
+    else:
+        collect = RealCollect(executor, _training_limits(settings), settings.rollouts, settings.seed)
+    is_discrete = isinstance(action_map, OneHotActionMap)
+    options = PPOSettings(**pick(PPOSettings, settings))
+    return PPO(options, collect, source.controller, is_discrete, device, mean, phase)
+
+
+@contextmanager
+def _experience_executor(
+    settings: TrainControllerSettings, body: Body, shape: LinearSettings, workers: Workers
+) -> Iterator[Executor[ExperienceJob, Episode]]:
+    """For episodes that a trainer learns from; its workers start with the first job."""
+    with closing(make_executor(partial(ExperienceWorker, body, settings.env, shape), workers)) as executor:
+        yield executor
 
 
 class _Fitness(NamedTuple):
@@ -148,7 +187,11 @@ def _fitness(
             training, validation = stack.enter_context(opened)
             yield _Fitness(training, real if settings.validate_in == "real" else validation)
         else:
-            yield _Fitness(RealFitness(executor, replace(limits, no_reward_limit=settings.no_reward_limit)), real)
+            yield _Fitness(RealFitness(executor, _training_limits(settings)), real)
+
+
+def _training_limits(settings: TrainControllerSettings) -> Limits:
+    return Limits(settings.max_steps, settings.no_reward_limit)
 
 
 def _dream(settings: TrainControllerSettings) -> DreamSettings:
