@@ -117,6 +117,8 @@ class PPO:
         first = first_parameters(shape, stream(settings.seed, "ppo/first", phase)) if mean is None else mean
         self._actor = StochasticActor(shape, first, settings.noise, is_discrete).to(device)
         self._actor.log_scale.requires_grad_(False)
+        # The largest of any generation: a memory that hardly varies in the first short episodes may do so later.
+        self._spreads = torch.zeros(shape.input_size, device=device)
         self._actor_optimizer = torch.optim.Adam([self._actor.weights], settings.policy_learning_rate)
         self._critic_optimizer = torch.optim.Adam(self._critic.parameters(), settings.learning_rate)
 
@@ -149,8 +151,8 @@ class PPO:
         experience = Experience(*(part.to(actor.weights.device) for part in experience))
         met = experience.met > 0
         features, noisy = experience.features[:-1][met], experience.outputs[met]
-        if not self._done:
-            actor.rescale(features.std(dim=0, correction=0))
+        self._spreads = torch.maximum(self._spreads, features.std(dim=0, correction=0))
+        actor.rescale(self._spreads)
         values = self._critic.value(experience.features)
         returns = lambda_returns(experience.rewards, values, experience.discounts(settings.discount), settings.trace)
         returns, gains = returns[met], (returns - values[:-1])[met]
@@ -165,9 +167,12 @@ class PPO:
             order = torch.from_numpy(rng.permutation(len(steps.gains))).to(steps.gains.device)
             minibatches = [_Steps(*(part[rows] for part in steps)) for rows in order.split(_MINIBATCH)]
             told |= _means([self._update_critic(each) for each in minibatches])
-            if may_move:
-                told |= {"epochs": epoch, **_means([self._update_actor(each) for each in minibatches])}
-                may_move = told["divergence"] <= _MOST_DIVERGENCE
+            updates = []
+            for minibatch in minibatches:
+                if may_move:
+                    updates.append(self._update_actor(minibatch))
+                    may_move = updates[-1]["divergence"] <= _MOST_DIVERGENCE
+            told |= {"epochs": epoch, **_means(updates)} if updates else {}
         return told
 
     def _update_actor(self, steps: _Steps) -> dict[str, float]:
@@ -190,13 +195,14 @@ class PPO:
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         critic = {f"critic.{name}": value for name, value in self._critic.state_dict().items()}
-        actor = {"actor": self._actor.weights, "spread": self._actor.spread}
+        actor = {"actor": self._actor.weights, "spread": self._actor.spread, "spreads": self._spreads}
         moments = [optimizer_arrays(each, prefix) for prefix, each in self._optimizers().items()]
         return to_arrays({**actor, **critic, **moments[0], **moments[1]}), {"done": self._done}
 
     def restore(self, arrays: Arrays, values: Mapping[str, Any]) -> None:
         device = self._actor.weights.device
         tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
+        self._spreads.copy_(tensors["spreads"])
         self._actor.spread.copy_(tensors["spread"])
         self._actor.weights.data.copy_(tensors["actor"])
         self._critic.load_state_dict(with_prefix("critic.", tensors))

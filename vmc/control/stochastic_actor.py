@@ -16,7 +16,7 @@ from vmc.models.dynamics.contract import Features
 from vmc.models.two_hot import SYMEXP_BINS, expected_value
 
 _CRITIC_UNITS = 128
-_LEAST_SPREAD = 1e-3
+_LEAST_SPREAD = 0.01
 
 
 class StochasticActor(nn.Module):
@@ -50,11 +50,11 @@ class StochasticActor(nn.Module):
 
     @torch.no_grad()
     def rescale(self, spreads: Tensor) -> None:
-        """Learns from now on as if C's inputs had a spread of 1, and are now (I,); C stays as it is.
+        """Learns from now on as if C's inputs, whose spreads are (I,), had a spread of 1. C stays as it is.
 
-        An input that hardly varies keeps its own: V does not use all of its latents.
+        An input that hardly varies is not blown up: V does not use all of its latents.
         """
-        spreads = torch.where(spreads > _LEAST_SPREAD, spreads, 1.0)
+        spreads = spreads.clamp(min=_LEAST_SPREAD)
         outputs, inputs = self._layers[0]
         self.weights.div_(self.spread)
         self.spread[: outputs * inputs] = spreads.repeat(outputs)
