@@ -83,9 +83,10 @@ def test_a_killed_search_ends_where_the_whole_one_did(
     assert best[0] == best[1]
 
 
-def test_an_actor_critic_drives_for_the_next_data(toy: ToyRun, tmp_path: Path) -> None:
-    """There are no candidates that could, so the best and the latest C take turns."""
-    _train(toy, _without_controller(toy), **_ACTOR_CRITIC)
+@pytest.mark.parametrize("values", [_ACTOR_CRITIC, _PPO], ids=["actor-critic", "ppo"])
+def test_a_c_without_candidates_drives_for_the_next_data(values: dict[str, Any], toy: ToyRun, tmp_path: Path) -> None:
+    """The best and the latest C take turns."""
+    _train(toy, _without_controller(toy), **values)
     collected = collect(
         toy_settings("rollouts", episodes=4, policy="controller", action_noise=0.3), tmp_path / "new", toy.run, 0
     )

@@ -147,7 +147,7 @@ def _rounds(recipe: Recipe) -> Table:
 
 def _told(stage: str, options: Mapping[str, Any]) -> str:
     values = {**options, "dream": PLACES["dream" if options.get("dream") else "real"]}
-    forms = _SEARCHES.get(options.get("trainer", ""), {}) if stage == "train-controller" else _TOLD.get(stage, {})
+    forms = _SEARCHES.get(options.get("trainer", "cma-es"), {}) if stage == "train-controller" else _TOLD.get(stage, {})
     told = " ".join(form.format(values[name]) for name, form in forms.items() if name in values)
     return re.sub(r"\b1 (epoch|episode|generation|candidate|step)s\b", r"1 \1", told)
 
