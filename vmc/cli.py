@@ -207,7 +207,7 @@ def train_mdrnn(recipe: Recipe, data: Path, run: Path, device: str, loggers: tup
 def train_controller(
     recipe: Recipe, data: Path, run: Path, device: str, workers: Workers, loggers: tuple[str, ...], **given: Any
 ) -> None:
-    """Find C, in the environment or the dream: by CMA-ES or another trainer."""
+    """Find C with CMA-ES or PPO, in reality or in the dream."""
     from vmc.stages import train_controller as stage
 
     settings = settings_for(TrainControllerSettings, recipe, given)

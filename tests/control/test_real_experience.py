@@ -14,6 +14,7 @@ from vmc.models.agent import load_body
 from vmc.models.controller import LinearController, LinearSettings
 
 SHAPE = LinearSettings("zh", 8 + 32, 1)
+NO_LIMITS = Limits()
 PARAMETERS = np.random.default_rng(0).standard_normal(SHAPE.num_parameters)
 
 
@@ -21,7 +22,7 @@ def _outputs(features: np.ndarray) -> np.ndarray:
     return features @ PARAMETERS[:-1].astype(np.float32) + np.float32(PARAMETERS[-1])
 
 
-def _episode(toy: ToyRun, scale: float, limits: Limits = Limits()) -> Episode:
+def _episode(toy: ToyRun, scale: float, limits: Limits = NO_LIMITS) -> Episode:
     worker = ExperienceWorker(load_body(toy.run, TOY), TOY, SHAPE)
     episode = worker.run(ExperienceJob(PARAMETERS, 11, limits, scale))
     worker.close()
