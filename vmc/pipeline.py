@@ -221,8 +221,8 @@ def _record(settings: PipelineSettings, before: list[StageRecord], due: DueStage
     seconds = result.seconds
     if due.stage in _CUMULATIVE:
         earlier = sum(record.seconds for record in before if record.stage == due.stage)
-        # A stage that had nothing to do has exactly what it had; one with less had its folder removed.
-        seconds = max(seconds - earlier, 0.0) if seconds > 0.99 * earlier else seconds
+        # A stage that had nothing to do has what it had, but for rounding; one with less had its folder removed.
+        seconds = max(seconds - earlier, 0.0) if seconds > (1 - 1e-9) * earlier else seconds
     output = _output(settings, due.stage)
     return StageRecord(due.round, due.stage, asdict(due.settings), seconds, result.metrics, output)
 
