@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vmc.control.trainer import Trainer
 from vmc.dream.starts import DreamStarts
 from vmc.envs import ActionMap, BoxActionMap
 from vmc.envs.action_map import OneHotActionMap
@@ -91,3 +93,19 @@ def signs_action(parameters: npt.NDArray[np.float64], z: float, discrete: bool, 
     shape = LinearSettings("z", 1, action_map.size, hidden_units)
     action = action_map(LinearController(shape, parameters).act({"z": np.array([z], np.float32)}))
     return float(action[1] - action[0] if discrete else action[0])
+
+
+def check_resume(make: Callable[[], Trainer]) -> None:
+    """A trainer that is put back after two generations ends where the one that was not stopped does, to the bit."""
+    whole, stopped, resumed = make(), make(), make()
+    for generation in (1, 2, 3, 4):
+        whole.train(generation, lambda _: None)
+    for generation in (1, 2):
+        stopped.train(generation, lambda _: None)
+    resumed.restore(*stopped.state())
+    for generation in (3, 4):
+        resumed.train(generation, lambda _: None)
+    (expected, _), (found, _) = whole.state(), resumed.state()
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    np.testing.assert_array_equal(whole.parameters, resumed.parameters)

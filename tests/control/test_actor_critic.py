@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from signs import signs_action, signs_dream
+from signs import check_resume, signs_action, signs_dream
 
 from vmc.control.actor_critic import GRADIENTS, REINFORCE, THROUGH_DREAM, ActorCritic, ActorCriticSettings
 from vmc.control.stochastic_actor import lambda_returns
@@ -76,18 +76,7 @@ def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_a_restored_trainer_goes_on_to_the_bit(gradient: str) -> None:
-    whole, stopped, resumed = (_trainer(gradient=gradient) for _ in range(3))
-    for generation in (1, 2, 3, 4):
-        whole.train(generation, lambda _: None)
-    for generation in (1, 2):
-        stopped.train(generation, lambda _: None)
-    resumed.restore(*stopped.state())
-    for generation in (3, 4):
-        resumed.train(generation, lambda _: None)
-    (expected, _), (found, _) = whole.state(), resumed.state()
-    assert expected.keys() == found.keys()
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
-    np.testing.assert_array_equal(whole.parameters, resumed.parameters)
+    check_resume(lambda: _trainer(gradient=gradient))
 
 
 def test_lambda_returns_are_the_sums_of_their_definition() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from signs import signs_action, signs_dream
+from signs import check_resume, signs_action, signs_dream
 
 from vmc.control.experience import DreamCollect, Experience, side_by_side
 from vmc.control.output_noise import draw_output_noise
@@ -61,18 +61,7 @@ def test_it_forgoes_a_reward_that_ends_the_dream(discrete: bool) -> None:
 
 
 def test_a_restored_trainer_goes_on_to_the_bit() -> None:
-    whole, stopped, resumed = (_trainer() for _ in range(3))
-    for generation in (1, 2, 3, 4):
-        whole.train(generation, lambda _: None)
-    for generation in (1, 2):
-        stopped.train(generation, lambda _: None)
-    resumed.restore(*stopped.state())
-    for generation in (3, 4):
-        resumed.train(generation, lambda _: None)
-    (expected, _), (found, _) = whole.state(), resumed.state()
-    assert expected.keys() == found.keys()
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
-    np.testing.assert_array_equal(whole.parameters, resumed.parameters)
+    check_resume(_trainer)
 
 
 def test_the_noise_falls_ever_faster_and_stays() -> None:
@@ -100,7 +89,7 @@ def test_episodes_side_by_side_have_the_returns_that_each_has_alone() -> None:
     for column, episode in enumerate(episodes):
         length = len(episode.rewards)
         torch.testing.assert_close(returns(together)[:length, column], returns(side_by_side([episode]))[:, 0])
-        assert together.met[:, column].tolist() == [1.0] * length + [0.0] * (7 - length)
+        assert together.mask[:, column].tolist() == [1.0] * length + [0.0] * (7 - length)
         assert together.returns[column].item() == pytest.approx(episode.rewards.sum(), rel=1e-5)
 
 

@@ -33,23 +33,23 @@ class Experience(NamedTuple):
         outputs: the noisy outputs, (T, B, A).
         rewards: (T, B), in the environment's units.
         continues: 0 where the step has terminated the episode, else 1, (T, B).
-        met: 1 for the steps that there were, 0 for those after an end, (T, B).
+        mask: 1 for the steps that there were, 0 for those after an end, (T, B).
     """
 
     features: Tensor
     outputs: Tensor
     rewards: Tensor
     continues: Tensor
-    met: Tensor
+    mask: Tensor
 
     def discounts(self, discount: float) -> Tensor:
         """For the value of what comes after each step, (T, B): after its end an episode keeps the value it had."""
-        return torch.where(self.met > 0, discount * self.continues, 1.0)
+        return torch.where(self.mask > 0, discount * self.continues, 1.0)
 
     @property
     def returns(self) -> Tensor:
         """The sums of the rewards, (B,)."""
-        return (self.met * self.rewards).sum(dim=0)
+        return (self.mask * self.rewards).sum(dim=0)
 
 
 def imagine(
@@ -76,17 +76,21 @@ def imagine(
         rewards.append(step.rewards)
         continues.append(1 - step.terminated.float())
     goes_on = torch.stack(continues)
-    met = torch.cat([torch.ones_like(goes_on[:1]), goes_on[:-1]]).cumprod(dim=0)
-    return Experience(torch.stack(features), torch.stack(outputs), torch.stack(rewards), goes_on, met)
+    mask = torch.cat([torch.ones_like(goes_on[:1]), goes_on[:-1]]).cumprod(dim=0)
+    return Experience(torch.stack(features), torch.stack(outputs), torch.stack(rewards), goes_on, mask)
 
 
 class Collect(Protocol):
     """Lets a noisy C act for one generation."""
 
     @property
-    def num_episodes(self) -> int: ...
+    def num_episodes(self) -> int:
+        """B, the episodes of a generation."""
+        ...
 
-    def __call__(self, actor: StochasticActor, generation: int, on_episodes: Callable[[int], None]) -> Experience: ...
+    def __call__(self, actor: StochasticActor, generation: int, on_episodes: Callable[[int], None]) -> Experience:
+        """What they met; tells how many have ended meanwhile. It depends on the actor and the generation alone."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,13 @@ class DreamCollect:
 
 @dataclass(frozen=True)
 class RealCollect:
-    """A `Collect` in the real environment, on an executor of `ExperienceWorker`s."""
+    """A `Collect` in the real environment.
+
+    Attributes:
+        executor: of `ExperienceWorker`s.
+        num_episodes: of a generation.
+        seed: names the episodes.
+    """
 
     executor: Executor[ExperienceJob, Episode]
     limits: Limits
@@ -147,10 +157,10 @@ def side_by_side(episodes: Sequence[Episode]) -> Experience:
     times = np.arange(steps)[:, None]
     features = np.stack([_stretched(each.features, steps + 1) for each in episodes], axis=1)
     outputs = np.stack([_stretched(each.outputs, steps) for each in episodes], axis=1)
-    met = times < lengths
-    rewards = np.stack([_stretched(each.rewards, steps) for each in episodes], axis=1) * met
+    mask = times < lengths
+    rewards = np.stack([_stretched(each.rewards, steps) for each in episodes], axis=1) * mask
     continues = 1 - ((times == lengths - 1) & np.array([each.terminated for each in episodes]))
-    arrays = features, outputs, rewards, continues, met
+    arrays = features, outputs, rewards, continues, mask
     return Experience(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 
 

@@ -76,14 +76,14 @@ class _Steps(NamedTuple):
         features: C's inputs, (N, I).
         noisy: the outputs that were drawn, (N, A).
         returns: lambda returns, (N,).
-        gains: how much better than the critic expected, (N,), of mean 0 and standard deviation 1.
+        advantages: how much better than the critic expected, (N,), of mean 0 and standard deviation 1.
         log_probability: of what was drawn, when it was, (N,).
     """
 
     features: Tensor
     noisy: Tensor
     returns: Tensor
-    gains: Tensor
+    advantages: Tensor
     log_probability: Tensor
 
 
@@ -140,31 +140,31 @@ class PPO:
         steps = self._steps(experience)
         learnt = self._learn(steps, stream(settings.seed, "ppo/order", self._phase, generation))
         self._done += 1
-        returns, num_steps = experience.returns, len(steps.gains)
+        returns, num_steps = experience.returns, len(steps.advantages)
         metrics = {"best": returns.max().item(), "mean": returns.mean().item(), "worst": returns.min().item()}
         return Generation(metrics | {"noise": noise, "mean_length": num_steps / len(returns)} | learnt, num_steps)
 
     @torch.no_grad()
     def _steps(self, experience: Experience) -> _Steps:
-        """The steps that there were; their gains are by the critic of before the generation."""
+        """The steps that there were; their advantages are by the critic of before the generation."""
         settings, actor = self._settings, self._actor
         experience = Experience(*(part.to(actor.weights.device) for part in experience))
-        met = experience.met > 0
-        features, noisy = experience.features[:-1][met], experience.outputs[met]
+        mask = experience.mask > 0
+        features, noisy = experience.features[:-1][mask], experience.outputs[mask]
         self._spreads = torch.maximum(self._spreads, features.std(dim=0, correction=0))
         actor.rescale(self._spreads)
         values = self._critic.value(experience.features)
         returns = lambda_returns(experience.rewards, values, experience.discounts(settings.discount), settings.trace)
-        returns, gains = returns[met], (returns - values[:-1])[met]
-        gains = (gains - gains.mean()) / gains.std(correction=0).clamp(min=1e-6)
+        returns, advantages = returns[mask], (returns - values[:-1])[mask]
+        advantages = (advantages - advantages.mean()) / advantages.std(correction=0).clamp(min=1e-6)
         log_probability, _ = actor.likelihood(actor(features), noisy)
-        return _Steps(features, noisy, returns, gains, log_probability)
+        return _Steps(features, noisy, returns, advantages, log_probability)
 
     def _learn(self, steps: _Steps, rng: np.random.Generator) -> dict[str, float]:
         """Returns the means of the actor's and of the critic's last epoch."""
         told, may_move = dict[str, float](), True
         for epoch in range(1, self._settings.epochs + 1):
-            order = torch.from_numpy(rng.permutation(len(steps.gains))).to(steps.gains.device)
+            order = torch.from_numpy(rng.permutation(len(steps.advantages))).to(steps.advantages.device)
             minibatches = [_Steps(*(part[rows] for part in steps)) for rows in order.split(_MINIBATCH)]
             told |= _means([self._update_critic(each) for each in minibatches])
             updates = []
@@ -179,7 +179,7 @@ class PPO:
         log_probability, entropy = self._actor.likelihood(self._actor(steps.features), steps.noisy)
         change = log_probability - steps.log_probability
         ratio = change.exp()
-        gain = torch.minimum(ratio * steps.gains, ratio.clamp(1 - _CLIP, 1 + _CLIP) * steps.gains)
+        gain = torch.minimum(ratio * steps.advantages, ratio.clamp(1 - _CLIP, 1 + _CLIP) * steps.advantages)
         loss = -(gain + self._settings.entropy * entropy).mean()
         _descend(self._actor_optimizer, loss)
         divergence = (ratio - 1 - change).mean()  # an estimate that is never negative (Schulman, 2020)
@@ -195,7 +195,7 @@ class PPO:
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         critic = {f"critic.{name}": value for name, value in self._critic.state_dict().items()}
-        actor = {"actor": self._actor.weights, "spread": self._actor.spread, "spreads": self._spreads}
+        actor = {"actor": self._actor.weights, "spreads": self._spreads}
         moments = [optimizer_arrays(each, prefix) for prefix, each in self._optimizers().items()]
         return to_arrays({**actor, **critic, **moments[0], **moments[1]}), {"done": self._done}
 
@@ -203,12 +203,13 @@ class PPO:
         device = self._actor.weights.device
         tensors = {name: torch.from_numpy(np.array(array)).to(device) for name, array in arrays.items()}
         self._spreads.copy_(tensors["spreads"])
-        self._actor.spread.copy_(tensors["spread"])
+        self._done = int(values["done"])
+        if self._done:
+            self._actor.rescale(self._spreads)
         self._actor.weights.data.copy_(tensors["actor"])
         self._critic.load_state_dict(with_prefix("critic.", tensors))
         for prefix, optimizer in self._optimizers().items():
             restore_optimizer(optimizer, tensors, prefix)
-        self._done = int(values["done"])
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -37,7 +37,7 @@ _SEARCHES: dict[str, dict[str, str]] = {
     },
     "ppo": {
         "generations": "{} generations of",
-        "rollouts": "{} episodes for a policy gradient",
+        "rollouts": "{} episodes for PPO",
         "dream": "in {}",
     },
     "actor-critic": {"generations": "{} generations of an actor-critic", "dream": "in {}"},
@@ -45,7 +45,7 @@ _SEARCHES: dict[str, dict[str, str]] = {
 }
 _FOUND_BY = {
     "cma-es": "CMA-ES finds C by its return in the real environment or in the dream.",
-    "ppo": "A policy gradient finds C from what it does in the real environment or in the dream.",
+    "ppo": "PPO finds C from what it does in the real environment or in the dream.",
     "actor-critic": "An actor-critic finds C in short dreams.",
     "planner": "A planner searches around what C proposes, in the dream, at every step.",
 }

@@ -39,7 +39,7 @@ from vmc.models.checkpoints import (
     require_finished,
     vae_folder,
 )
-from vmc.models.controller import LinearSettings, PlannerSettings
+from vmc.models.controller import PlannerSettings
 from vmc.models.loading import dynamics_of
 from vmc.stages.device import choose_device, one_thread
 from vmc.stages.dreaming import DreamSource, dream_fitness, find_starts, fingerprint_of_starts
@@ -88,7 +88,8 @@ def train_controller(
     with (
         locked(folder),
         _fitness(settings, body, source, device_name, workers, planning) as fitness,
-        _experience_executor(settings, body, shape, workers) as executor,
+        # For the episodes that PPO learns from; its workers start with the first job.
+        closing(make_executor(partial(ExperienceWorker, body, settings.env, shape), workers)) as executor,
         one_thread(device),  # the last bits of what a gradient finds may depend on the number of threads
     ):
 
@@ -148,15 +149,6 @@ def _ppo(
     is_discrete = isinstance(action_map, OneHotActionMap)
     options = PPOSettings(**pick(PPOSettings, settings))
     return PPO(options, collect, source.controller, is_discrete, device, mean, phase)
-
-
-@contextmanager
-def _experience_executor(
-    settings: TrainControllerSettings, body: Body, shape: LinearSettings, workers: Workers
-) -> Iterator[Executor[ExperienceJob, Episode]]:
-    """For episodes that a trainer learns from; its workers start with the first job."""
-    with closing(make_executor(partial(ExperienceWorker, body, settings.env, shape), workers)) as executor:
-        yield executor
 
 
 class _Fitness(NamedTuple):
