@@ -174,7 +174,7 @@ class TrainControllerSettings:
             actions alone, back through the steps of the `dream`.
         discount: Weigh a reward by this for each step that it is away.
         trace: Mix returns of several lengths with this lambda; 1 uses the longest alone.
-        entropy: Weigh the entropy of the actor's noise by this. PPO's Gaussian noise is given, so it has none there.
+        entropy: Weigh the entropy of the actor's noise by this. It changes nothing for PPO with continuous actions.
         learning_rate: Use this learning rate of Adam for the critic, and for an actor-critic's actor.
         plan_steps: Plan this many steps ahead.
         plan_iterations: Improve the plan so often in a step (cross-entropy method).
